@@ -1,7 +1,7 @@
 """Compressed recurrent language models as transformers classes.
 
-`import zoo` is all that `AutoConfig`, `AutoModel`, `AutoModelForCausalLM` and `AutoModelForSequenceClassification` need to
-load a checkpoint of ours. It imports neither torch nor transformers: the classes are loaded when they are first asked for.
+`import zoo` is all that `AutoConfig`, `AutoModel`, `AutoModelForCausalLM` and `AutoModelForSequenceClassification` need
+to load a checkpoint of ours. It imports neither torch nor transformers: the classes are loaded when first asked for.
 """
 
 import importlib

@@ -119,15 +119,14 @@ class RnnLmLayer(GradientCheckpointingLayer):
         width = config.embedding_size if layer == 0 else O
         recurrent = config.form_of("recurrent", layer)
         self.layer, self.cell, self.projection_size, self.weight_drop = layer, config.cell, P, float(config.weight_drop)
-        bound = H**-0.5
         projected_gru = config.cell == "gru" and P is not None
         rows = 2 * P + H if projected_gru else {"lstm": 4, "gru": 3, "rnn": 1}[config.cell] * H
-        self.input = build(config.form_of("input", layer), rows, width, bound)
-        self.recurrent = build(recurrent, 2 * P if projected_gru else rows, O, bound)
+        self.input = build(config.form_of("input", layer), rows, width, width**-0.5)
+        self.recurrent = build(recurrent, 2 * P if projected_gru else rows, O, O**-0.5)
         self.bias = nn.Parameter(torch.zeros(rows))
-        self.projection = None if P is None else build(config.form_of("projection", layer), P, H, bound)
+        self.projection = None if P is None else build(config.form_of("projection", layer), P, H, (3 / H) ** 0.5)
         # The projected GRU resets the state before the product, the plain one (cuDNN's) after it and adds a bias there.
-        self.candidate = build(recurrent, H, P, bound) if projected_gru else None
+        self.candidate = build(recurrent, H, P, P**-0.5) if projected_gru else None
         self.candidate_bias = nn.Parameter(torch.zeros(H)) if config.cell == "gru" and P is None else None
         dense = {config.form_of(role, layer)["form"] for role in ("input", "recurrent", "projection")} == {"dense"}
         self.has_kernel = dense and (P is None or config.cell == "lstm")

@@ -6,6 +6,7 @@ Letters: M rows, N columns, R rank; `...` any leading sizes.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -104,7 +105,7 @@ class LowRank(nn.Module):
             init.zeros_(self.bias)
 
 
-FORMS = {"dense": Dense, "low_rank": LowRank}
+FORMS: dict[str, Any] = {"dense": Dense, "low_rank": LowRank}
 
 
 def check_spec(spec: dict, role: str) -> None:

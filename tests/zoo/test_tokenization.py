@@ -102,8 +102,10 @@ def test_decoded_text_reads_back_to_the_same_ids(tokenizer):
 
 
 def test_pipeline_joins_prompt_and_continuation_as_words(tokenizer):
+    import torch
     from transformers import GPT2Config, GPT2LMHeadModel, pipeline
 
+    torch.manual_seed(0)
     config = GPT2Config(vocab_size=len(WORDS), n_embd=8, n_layer=1, n_head=1, bos_token_id=2, eos_token_id=None)
     generate = pipeline("text-generation", model=GPT2LMHeadModel(config), tokenizer=tokenizer)
     text = generate("the cat", max_new_tokens=3, do_sample=False, pad_token_id=2)[0]["generated_text"]

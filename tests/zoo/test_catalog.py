@@ -1,0 +1,65 @@
+"""Every shipped checkpoint is what the catalog says of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.size import measure
+from zoo.catalog import CHECKPOINTS, Entry, entries
+from zoo.configuration_rnnlm import RnnLmConfig
+from zoo.hub import verify
+from zoo.modeling_rnnlm import RnnLmForCausalLM
+
+ROWS = pytest.mark.parametrize("entry", [pytest.param(entry, id=name) for name, entry in entries().items()])
+
+
+def test_catalog_and_folders_agree():
+    assert set(entries()) == {path.parent.name for path in CHECKPOINTS.glob("[!.]*/config.json")}
+
+
+def test_parents_are_in_the_catalog():
+    assert {entry.parent for entry in entries().values()} - {None} <= set(entries())
+
+
+@ROWS
+def test_files_are_whole(entry: Entry):
+    verify(entry.folder)
+
+
+@ROWS
+def test_counts_are_those_of_the_files(entry: Entry):
+    counts = measure(entry.folder)
+    assert {count: getattr(entry, count) for count in ("parameters", "nonzeros", "bytes")}.items() <= counts.items()
+
+
+@ROWS
+def test_parameters_are_those_of_the_network(entry: Entry):
+    config = RnnLmConfig.from_pretrained(entry.folder)
+    with torch.device("meta"):
+        network = RnnLmForCausalLM(config)
+    network.tie_weights()
+    assert sum(parameter.numel() for parameter in network.parameters()) == entry.parameters
+
+
+@ROWS
+def test_quality_is_in_range(entry: Entry):
+    assert entry.quality
+    for numbers in entry.quality.values():
+        assert 1 < numbers["test_perplexity"] < 10_000
+        assert 0 < numbers["test_top1"] < numbers["test_top3"] < 1
+
+
+@ROWS
+def test_shipped_code_is_the_package_s(entry: Entry):
+    for path in entry.folder.glob("*_rnnlm.py"):
+        assert path.read_bytes() == (CHECKPOINTS.parent / path.name).read_bytes(), path.name
+
+
+def test_entry_reads_its_json_row():
+    row = {"description": "", "parent": None, "parameters": 1, "nonzeros": 1, "bytes": 2, "quality": {}, "sha256": {}}
+    entry = Entry(name="x", **json.loads(json.dumps(row)))
+    assert entry.folder == Path(CHECKPOINTS, "x")

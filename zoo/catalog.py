@@ -1,0 +1,51 @@
+"""The shipped checkpoints: name -> size, quality, sha256 and parent, read from the generated `catalog.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+CATALOG = Path(__file__).with_name("catalog.json")
+CHECKPOINTS = Path(__file__).with_name("checkpoints")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the catalog.
+
+    Attributes:
+        name: the checkpoint's name and the name of its folder.
+        description: cell, layers and widths in one line.
+        parent: the checkpoint that this one was compressed from; None: trained from scratch.
+        parameters: stored numbers, a tied matrix once.
+        nonzeros: those of them that are not zero.
+        bytes: size of config.json and model.safetensors together.
+        quality: corpus -> {"valid_perplexity": ..., "test_perplexity": ..., "test_top1": ..., "test_top3": ...}.
+        sha256: file name -> hexadecimal sha256, README.md left out.
+    """
+
+    name: str
+    description: str
+    parent: str | None
+    parameters: int
+    nonzeros: int
+    bytes: int
+    quality: Mapping[str, Mapping[str, float]]
+    sha256: Mapping[str, str]
+
+    @property
+    def folder(self) -> Path:
+        """Where the checkpoint lies."""
+        return CHECKPOINTS / self.name
+
+
+@cache
+def entries() -> dict[str, Entry]:
+    """Every shipped checkpoint by name, in the order of the catalog; empty where none is shipped."""
+    if not CATALOG.exists():
+        return {}
+    rows = json.loads(CATALOG.read_text(encoding="utf-8"))
+    return {name: Entry(name=name, **row) for name, row in rows.items()}

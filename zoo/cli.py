@@ -1,0 +1,86 @@
+"""The `zoo` command: suggest, list, info, evaluate."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from . import __version__, commands
+from .errors import ZooError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; 0: done, 2: an error that is told in one line, 130: interrupted, 141: the reader has gone."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):  # a terminal that cannot show a word must not end the program
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace" if stream is sys.stdin else "backslashreplace")
+    given = _parser().parse_args(arguments)
+    try:
+        code = given.run(given)
+        sys.stdout.flush()
+        return code
+    except ZooError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Python flushes stdout once more on its way out; there is nobody left to read it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:  # a file without permission, a full disk
+        reason = error.strerror or " ".join(str(error).split())
+        print(f"error: {f'{error.filename}: ' if error.filename else ''}{reason}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Every command and its options."""
+    parser = argparse.ArgumentParser(
+        prog="zoo", description="Small recurrent language models that suggest the next word.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"zoo {__version__}")
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    which = "a shipped checkpoint, a folder, or owner/name[@revision] on the Hub"
+
+    suggest = verbs.add_parser(
+        "suggest", help="the words that may follow a text", description="Suggests the next word of each TEXT."
+    )
+    suggest.add_argument("text", nargs="*", metavar="TEXT", help="none: read a line at a time, each one by itself")
+    suggest.add_argument("--k", type=int, default=5, help="how many words (default: 5)")
+    suggest.add_argument("--model", metavar="NAME", help=f"{which} (default: the best shipped one)")
+    suggest.add_argument("--special", action="store_true", help="also suggest <eos>, the end of a line, and <unk>")
+    suggest.add_argument("--json", action="store_true", help="one JSON object per TEXT, a line each")
+    suggest.set_defaults(run=commands.suggest)
+
+    catalog = verbs.add_parser("list", help="the shipped checkpoints", description="Lists the shipped checkpoints.")
+    catalog.add_argument("--json", action="store_true", help="one JSON object: name -> its row of the catalog")
+    catalog.set_defaults(run=commands.list_)
+
+    info = verbs.add_parser("info", help="what a checkpoint holds", description="Shows what a checkpoint holds.")
+    info.add_argument("name", metavar="NAME", help=which)
+    info.add_argument("--json", action="store_true", help="one JSON object")
+    info.set_defaults(run=commands.info)
+
+    evaluate = verbs.add_parser(
+        "evaluate",
+        help="perplexity and next-word recall on a corpus",
+        description="Scores a corpus as one stream with carried state, every token a target.",
+    )
+    evaluate.add_argument("name", metavar="NAME", help=which)
+    evaluate.add_argument("--data", metavar="DIR", help="folder of the corpus (default: environment variable ZOO_DATA)")
+    evaluate.add_argument(
+        "--corpus", default="ptb", help="ptb, wikitext-2, a folder, a text file or hub:owner/name (default: ptb)"
+    )
+    evaluate.add_argument("--split", default="test", help="train, valid or test (default: test)")
+    evaluate.add_argument(
+        "--batch-size", type=int, default=1, help="stripes scored side by side; published numbers use 1 (default: 1)"
+    )
+    evaluate.add_argument("--threads", type=int, help="CPU threads (default: what torch takes)")
+    evaluate.add_argument("--json", action="store_true", help="one JSON object")
+    evaluate.set_defaults(run=commands.evaluate)
+    return parser

@@ -1,0 +1,215 @@
+"""What each `zoo` command does with its parsed arguments; every function returns the exit code.
+
+Heavy imports stand inside the functions: `zoo suggest` loads neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .catalog import entries
+from .errors import CheckpointError, VocabularyError, ZooError
+
+if TYPE_CHECKING:
+    from .suggestions import Suggester
+
+DEFAULTS = ("lr-lstm-650-ptb", "lstm-200-ptb")  # the first of these that is shipped
+
+
+def suggest(given: Namespace) -> int:
+    """Next words of each text, or of each line of standard input."""
+    from .suggestions import Suggester
+
+    model = given.model if given.model is not None else _default_model()
+    suggester = Suggester(model)
+    suggester.check_k(given.k, given.special)
+    interactive = not given.text and sys.stdin.isatty()
+    try:
+        for text in given.text or _lines(interactive):
+            _suggest_one(suggester, model, text, given, interactive)
+    except KeyboardInterrupt:
+        if given.text:
+            raise
+        if interactive:  # an interrupt is a way to end; the prompt's line too
+            print()
+    if not given.json:
+        speed = "" if suggester.ms_per_word is None else f", {suggester.ms_per_word:.2f} ms per word"
+        print(f"{model}: {suggester.size_bytes / 1e6:.2f} MB{speed}")
+    return 0
+
+
+def _suggest_one(suggester: Suggester, model: str, text: str, given: Namespace, interactive: bool) -> None:
+    """Prints what may follow one text; a person at a prompt may go on after a word that cannot be read."""
+    try:
+        found = suggester.suggest(text, given.k, given.special)
+        unknown = suggester.unknown_words(text)
+    except VocabularyError as error:
+        if not interactive:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return
+    if given.json:
+        _print_json(
+            {
+                "text": text,
+                "suggestions": [{"word": word, "probability": probability} for word, probability in found],
+                "unknown_words": unknown,
+                "model": model,
+                "bytes": suggester.size_bytes,
+                "ms_per_word": suggester.ms_per_word,
+            }
+        )
+        return
+    if not interactive:  # a person sees the text above
+        print(text)
+    if unknown:
+        print(f"  (not in the vocabulary, read as <unk>: {', '.join(unknown)})")
+    for word, probability in found:
+        print(f"  {100 * probability:5.1f} %  {word}")
+    sys.stdout.flush()
+
+
+def _default_model() -> str:
+    """The shipped checkpoint that suggests when none is named."""
+    shipped = list(entries())
+    if not shipped:
+        raise CheckpointError(
+            "no checkpoint is shipped with this copy; type: zoo suggest --model NAME with a checkpoint folder, or "
+            "owner/name on the Hub"
+        )
+    return next((name for name in DEFAULTS if name in shipped), shipped[0])
+
+
+def _lines(interactive: bool) -> Iterator[str]:
+    """Lines of standard input until it ends; with a prompt where a person types."""
+    if interactive:
+        with contextlib.suppress(ImportError):  # line editing and history, where Python has them
+            import readline  # noqa: F401
+        print("A text and Enter: the words that may follow. Ctrl-D ends.", file=sys.stderr)
+    with contextlib.suppress(EOFError):
+        while True:
+            yield input("> " if interactive else "")
+    if interactive:
+        print()
+
+
+def list_(given: Namespace) -> int:
+    """The catalog as a table."""
+    rows = entries()
+    if given.json:
+        _print_json({name: {**dataclasses.asdict(row)} for name, row in rows.items()})
+        return 0
+    if not rows:
+        print("no checkpoint is shipped with this copy; a folder or owner/name on the Hub works in every command")
+        return 0
+    table = [("name", "parameters", "MB", "test perplexity", "network")]
+    for row in rows.values():
+        quality = ", ".join(
+            f"{corpus} {numbers['test_perplexity']:.2f}"
+            for corpus, numbers in row.quality.items()
+            if "test_perplexity" in numbers
+        )
+        table.append((row.name, f"{row.parameters:,}", f"{row.bytes / 1e6:.2f}", quality, row.description))
+    _print_table(table, right=(1, 2))
+    return 0
+
+
+def info(given: Namespace) -> int:
+    """Network, counts by role, recipe and measured numbers of a checkpoint."""
+    from .hub import folder_of
+    from .info import describe
+
+    folder = folder_of(given.name)
+    found = describe(folder)
+    if given.json:
+        _print_json({"name": given.name, **found})
+        return 0
+    print(f"{given.name}: {found['network']}")
+    for role, spec in found["forms"].items():
+        print(f"  {role}: {', '.join(f'{key} {value}' for key, value in spec.items())}")
+    table = [("role", "parameters", "nonzeros", "bytes")]
+    for role, counts in [*found["roles"].items(), ("total", found["total"])]:
+        table.append((role, *(f"{count:,}" for count in counts.values())))
+    print()
+    _print_table(table, right=(1, 2, 3))
+    if found["metrics"] is not None:
+        print("\nmeasured")
+        for key, value in _leaves(found["metrics"]):
+            print(f"  {key}: {value}")
+    if found["recipe"] is not None:
+        print("\nrecipe")
+        print("\n".join(f"  {line}".rstrip() for line in found["recipe"].strip().splitlines()))
+    return 0
+
+
+def evaluate(given: Namespace) -> int:
+    """Perplexity, recall and time on one split of a corpus."""
+    if given.threads is not None and given.threads < 1:
+        raise ZooError(f"--threads is {given.threads}; it must be at least 1")
+    import torch
+    from tqdm import tqdm
+    from transformers.utils import logging
+
+    from .corpora import load_corpus
+    from .loading import load
+    from .scoring import score_stream
+
+    logging.disable_progress_bar()  # of loading; the bar here counts tokens
+    if given.threads is not None:
+        torch.set_num_threads(given.threads)
+    model, tokenizer = load(given.name)
+    corpus = load_corpus(given.corpus, given.data, tokenizer=tokenizer, splits=(given.split,))
+    tokens = corpus.splits[given.split]
+    with tqdm(total=len(tokens), unit=" tokens", unit_scale=True, delay=2, disable=None, leave=False) as bar:
+        scores = score_stream(model, tokens, corpus.eos_id, batch_size=given.batch_size, on_tokens=bar.update)
+    rows = {
+        "targets": scores.targets,
+        "perplexity": scores.perplexity,
+        "standard_error": scores.standard_error,
+        "top1": scores.top1,
+        "top3": scores.top3,
+        "reciprocal_perplexity": scores.reciprocal_perplexity,
+        "ms_per_token": scores.ms_per_token,
+    }
+    if given.json:
+        _print_json({"model": given.name, "corpus": given.corpus, "split": given.split, **rows})
+        return 0
+    print(f"{given.name} on {given.corpus} {given.split}: {scores.targets:,} targets")
+    print(f"perplexity    {scores.perplexity:.2f} +- {scores.standard_error:.2f} (standard error)")
+    print(f"next word     {100 * scores.top1:.2f} % top-1, {100 * scores.top3:.2f} % top-3")
+    print(f"1/perplexity  {scores.reciprocal_perplexity:.4f} (the paper's accuracy, for comparison only)")
+    print(f"time          {scores.ms_per_token:.3f} ms per token, {torch.get_num_threads()} threads")
+    if given.batch_size > 1:
+        print(f"Scored in {given.batch_size} stripes; published numbers use --batch-size 1.")
+    return 0
+
+
+def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted name, value) of every number and text in nested JSON."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, round(value, 4) if isinstance(value, float) else value
+
+
+def _print_table(rows: Sequence[tuple[str, ...]], right: tuple[int, ...]) -> None:
+    """Columns in line; those in `right` end, the others begin together."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (
+            cell.rjust(width) if place in right else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        print("  ".join(cells).rstrip())
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    """One JSON object on one line."""
+    print(json.dumps(value), flush=True)

@@ -1,0 +1,179 @@
+"""From what a user names to a checkpoint folder, and whether that folder is whole.
+
+Nothing here imports torch or transformers; huggingface_hub only where a repository is named.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import math
+import re
+from pathlib import Path
+
+from .catalog import CHECKPOINTS, entries
+from .errors import CheckpointError
+
+NEEDED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+DOWNLOADED = ("*.json", "*.safetensors", "recipe.toml", "README.md")  # no code: the package's own classes are used
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+REPOSITORY = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?")
+BITS = {"BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "U16": 16, "I16": 16, "F16": 16, "BF16": 16}
+BITS |= {"U32": 32, "I32": 32, "F32": 32, "U64": 64, "I64": 64, "F64": 64}
+HEADER_LIMIT = 100_000_000  # bytes; the format's own limit
+
+
+def folder_of(name: str | Path, revision: str | None = None) -> Path:
+    """The folder of a checkpoint, downloaded first where a repository of the Hub is named.
+
+    Args:
+        name: an existing folder, the name of a shipped checkpoint, or `owner/name[@revision]` on the Hub.
+        revision: branch, tag or commit of a Hub repository.
+
+    Raises:
+        CheckpointError: nothing has this name, or the repository cannot be had.
+    """
+    given = str(name)
+    if given and Path(given).expanduser().is_dir():
+        return Path(given).expanduser()
+    if NAME.fullmatch(given) and (CHECKPOINTS / given).is_dir():
+        return CHECKPOINTS / given
+    repository = REPOSITORY.fullmatch(given) if isinstance(name, str) else None
+    if repository is None:
+        raise CheckpointError(_unknown(given))
+    asked = repository["revision"]
+    if asked and revision and asked != revision:
+        raise CheckpointError(f"{given} names revision {asked} and revision={revision!r} another; give one of them")
+    return _download(repository["id"], asked or revision)
+
+
+def _unknown(given: str) -> str:
+    """What to say of a name that nothing has."""
+    shipped = sorted({path.name for path in CHECKPOINTS.glob("[!.]*/") if path.is_dir()} | set(entries()))
+    if given in shipped:
+        return f"the files of {given} are not in {CHECKPOINTS}; install the package again"
+    close = difflib.get_close_matches(given, shipped, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    return (
+        f"no checkpoint or folder is called {given!r}; {hint}shipped: {', '.join(shipped) or 'none'}; "
+        "also allowed: a folder, or owner/name[@revision] on the Hub; to see all, type: zoo list"
+    )
+
+
+def _download(repo_id: str, revision: str | None) -> Path:
+    """Fetches a Hub repository, or finds it in the cache; the folder of its snapshot."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(repo_id, revision=revision, allow_patterns=list(DOWNLOADED)))
+    except Exception as error:  # the transport's own exceptions differ between versions of the client
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise CheckpointError(
+            f"no folder {repo_id!r} here, and the Hub repository {repo_id}@{revision or 'main'} cannot be had "
+            f"({reason}); check the name and the network, or for a private one type: hf auth login"
+        ) from error
+
+
+def verify(folder: str | Path) -> None:
+    """Checks that a checkpoint folder is whole: files, header and length of the weights, vocabulary, sha256 if shipped.
+
+    Raises:
+        CheckpointError: names the file, what is wrong with it and what to do.
+    """
+    folder = Path(folder)
+    missing = [name for name in NEEDED if not (folder / name).is_file()]
+    if missing:
+        raise CheckpointError(
+            f"{folder} is no checkpoint folder: it lacks {', '.join(missing)}; {_remedy(folder)}, "
+            "or name a folder that holds them"
+        )
+    config = _read_json(folder / "config.json")
+    if config.get("model_type") != "rnnlm":
+        raise CheckpointError(
+            f"{folder / 'config.json'} has model_type {config.get('model_type')!r}; the zoo reads 'rnnlm'; "
+            "load others with transformers.AutoModelForCausalLM.from_pretrained"
+        )
+    read_header(folder / "model.safetensors")
+    _verify_vocabulary(folder, config)
+    _verify_sha256(folder)
+
+
+def read_header(path: Path) -> dict[str, dict]:
+    """The tensors of a safetensors file: name -> {"dtype", "shape", "data_offsets"}, offsets in bytes of the file.
+
+    Raises:
+        CheckpointError: the file is cut off, too long, or its header cannot be read.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+        if start == b"version ":
+            raise CheckpointError(f"{path} is a pointer of git-lfs, not the weights; type: git lfs pull")
+        length = int.from_bytes(start, "little")
+        if len(start) < 8 or length > HEADER_LIMIT or 8 + length > size:
+            raise CheckpointError(f"{path} is damaged: {size} bytes cannot hold its header; {_remedy(path.parent)}")
+        content = file.read(length)
+    try:
+        tensors = {name: entry for name, entry in json.loads(content).items() if name != "__metadata__"}
+        needed = {name: math.prod(entry["shape"]) * BITS[entry["dtype"]] // 8 for name, entry in tensors.items()}
+        end = 8 + length
+        for name, entry in sorted(tensors.items(), key=lambda item: item[1]["data_offsets"]):
+            first, last = (8 + length + offset for offset in entry["data_offsets"])
+            entry["data_offsets"] = [first, last]
+            end = last if first == end and last - first == needed[name] else -1
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} is damaged: its header cannot be read; {_remedy(path.parent)}") from error
+    if end != size:
+        says = f"needs {end}" if end >= 0 else "contradicts itself"
+        raise CheckpointError(f"{path} is damaged: it has {size} bytes and its header {says}; {_remedy(path.parent)}")
+    return tensors
+
+
+def _verify_vocabulary(folder: Path, config: dict) -> None:
+    """Refuses a tokenizer whose ids do not fill the embedding exactly."""
+    path = folder / "tokenizer.json"
+    content = _read_json(path)
+    try:
+        ids = set(content["model"]["vocab"].values()) | {token["id"] for token in content.get("added_tokens", [])}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path} is no word-level tokenizer; {_remedy(folder)}") from error
+    if len(ids) != config.get("vocab_size") or ids != set(range(len(ids))):
+        raise CheckpointError(
+            f"{path} belongs to another vocabulary: it has {len(ids)} words and config.json says "
+            f"vocab_size {config.get('vocab_size')!r}; {_remedy(folder)}"
+        )
+
+
+def _verify_sha256(folder: Path) -> None:
+    """Compares a shipped checkpoint with the catalog, file by file."""
+    entry = entries().get(folder.name)
+    if entry is None or folder.resolve() != entry.folder.resolve():
+        return
+    paths = {name: folder / name for name in entry.sha256}
+    found = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items() if path.is_file()}
+    if found.get("recipe.toml", "") not in ("", entry.sha256.get("recipe.toml")):
+        return  # built anew: every build writes a recipe of its own, and the catalog does not speak of this one yet
+    for name, expected in entry.sha256.items():
+        if found.get(name) != expected:
+            raise CheckpointError(
+                f"{paths[name]} is not the file of the catalog (sha256 {expected[:12]}...); {_remedy(folder)}"
+            )
+
+
+def _read_json(path: Path) -> dict:
+    """The JSON object in a file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read as JSON; {_remedy(path.parent)}") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds no JSON object; {_remedy(path.parent)}")
+    return content
+
+
+def _remedy(folder: Path) -> str:
+    """How to get a whole copy of a checkpoint."""
+    if folder.resolve().parent == CHECKPOINTS.resolve():
+        return f"get it again: git checkout -- zoo/checkpoints/{folder.name}, or install the package again"
+    return "get it again from where it came"

@@ -1,0 +1,64 @@
+"""From a name to a model and its tokenizer in torch, strictly: nothing missing, left over or of another shape."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+
+from .errors import CheckpointError
+from .hub import folder_of, verify
+from .tensors import TensorFile
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from .modeling_rnnlm import RnnLmForCausalLM
+
+
+def load(name: str | Path, revision: str | None = None) -> tuple[RnnLmForCausalLM, PreTrainedTokenizerFast]:
+    """The language model of a checkpoint in eval mode, and its tokenizer.
+
+    Args:
+        name: a shipped checkpoint, a folder, or `owner/name[@revision]` on the Hub.
+        revision: branch, tag or commit of a Hub repository.
+
+    Raises:
+        CheckpointError: unknown, damaged, or a config, weights and tokenizer that do not belong together.
+    """
+    import torch
+    from transformers import PreTrainedTokenizerFast
+
+    from .configuration_rnnlm import RnnLmConfig
+    from .modeling_rnnlm import RnnLmForCausalLM
+
+    folder = folder_of(name, revision)
+    verify(folder)
+    try:
+        config = RnnLmConfig.from_pretrained(folder)
+    except (StrictDataclassError, TypeError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{folder / 'config.json'} is no config of this zoo: {reason}") from error
+    with torch.device("meta"):  # shapes without memory
+        empty = RnnLmForCausalLM(config)
+    file = TensorFile(folder)
+    for tensor, value in empty.state_dict().items():
+        if tensor not in empty.all_tied_weights_keys:
+            file.check(tensor, tuple(value.shape))
+    file.check_all_asked()
+    try:
+        model, found = RnnLmForCausalLM.from_pretrained(folder, config=config, output_loading_info=True)
+    except (SafetensorError, RuntimeError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{file.path} cannot be loaded: {reason}; get the checkpoint again") from error
+    wrong = {what: sorted(map(str, names)) for what, names in found.items() if names}
+    if wrong:
+        raise CheckpointError(f"{file.path} does not fill the model of config.json: {wrong}; get the checkpoint again")
+    try:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    except Exception as error:  # the tokenizers library has no class of its own for a file that it cannot read
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{folder / 'tokenizer.json'} cannot be loaded: {reason}; get it again") from error
+    return model.eval(), tokenizer
