@@ -1,0 +1,1 @@
+"""Measures checkpoint folders: a folder in, numbers out, written to `bench/results/<name>/`."""

@@ -1,0 +1,180 @@
+"""Latency of one suggestion: a token in, the three most probable next words out, batch 1.
+
+The protocol of Grachev et al. 2019, section 5: 100 warm-up steps, 1000 timed ones. The contenders take turns in blocks,
+so that a disturbance of the machine falls on all of them, and are timed only after they have given the same answers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from zoo.errors import ZooError
+from zoo.hub import folder_of
+from zoo.layout import read_layout
+
+from .report import RESULTS, cpu_name, name_of, slug, versions, write
+
+WARM_UP, TIMED, BLOCK = 100, 1000, 100
+CHECKED = 50
+TOP = 3
+# A contender's step: id of the word read -> ids and log probabilities of the TOP words; the state stays inside.
+Step = Callable[[int], tuple[list[int], list[float]]]
+
+
+def zoo_torch(folder: Path) -> Step:
+    """RnnLmForCausalLM as `from_pretrained` gives it, one word at a time through its cache."""
+    import torch
+
+    from zoo import RnnLmCache
+    from zoo.loading import load
+
+    model, _ = load(folder)
+    cache = RnnLmCache(model.config)
+
+    @torch.no_grad()
+    def step(token: int) -> tuple[list[int], list[float]]:
+        logits = model(torch.tensor([[token]]), past_key_values=cache).logits[0, -1]
+        top = logits.log_softmax(-1).topk(TOP)
+        return top.indices.tolist(), top.values.tolist()
+
+    return step
+
+
+def plain_torch(folder: Path) -> Step:
+    """The same arithmetic written by hand on bare tensors: what a user would write; LSTM with dense matrices only."""
+    import torch
+
+    from zoo.loading import load
+
+    model, _ = load(folder)
+    config = model.config
+    if config.cell != "lstm" or config.weights or config.output_projection_size is not None:
+        raise ZooError("plain-torch is written for an LSTM with dense matrices and no output projection; leave it out")
+    t = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    table, head, head_bias = t["model.embed_tokens.weight"], t["lm_head.weight"].T, t["lm_head.bias"]
+    parts = ("input.weight", "recurrent.weight", "bias")
+    layers = [tuple(t[f"model.layers.{n}.{part}"] for part in parts) for n in range(config.num_hidden_layers)]
+    projections = [t.get(f"model.layers.{n}.projection.weight") for n in range(config.num_hidden_layers)]
+    O, H = config.layer_output_size, config.hidden_size
+    state = [(torch.zeros(1, O), torch.zeros(1, H)) for _ in layers]
+
+    @torch.no_grad()
+    def step(token: int) -> tuple[list[int], list[float]]:
+        x = table[token][None]
+        for number, ((W, U, b), P) in enumerate(zip(layers, projections, strict=True)):
+            h, c = state[number]
+            i, f, g, o = (torch.addmm(b, x, W.T) + h @ U.T).chunk(4, 1)
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            x = torch.sigmoid(o) * torch.tanh(c)
+            x = x if P is None else x @ P.T
+            state[number] = (x, c)
+        top = torch.addmm(head_bias, x, head)[0].log_softmax(-1).topk(TOP)
+        return top.indices.tolist(), top.values.tolist()
+
+    return step
+
+
+def zoo_numpy(folder: Path) -> Step:
+    """The step behind `zoo suggest`, which needs no torch."""
+    from zoo.runtime import NumpyModel
+
+    model = NumpyModel(folder)
+    state = model.initial_state()
+
+    def step(token: int) -> tuple[list[int], list[float]]:
+        nonlocal state
+        log_probs, state = model.step(token, state)
+        best = np.argpartition(-log_probs, TOP)[:TOP]
+        best = best[np.argsort(-log_probs[best])]
+        return best.tolist(), log_probs[best].tolist()
+
+    return step
+
+
+CONTENDERS = {"torch": zoo_torch, "plain-torch": plain_torch, "numpy": zoo_numpy}
+
+
+def check(steps: dict[str, Step], tokens: list[int]) -> None:
+    """Refuses contenders whose three best words or their log probabilities differ (ZooError)."""
+    for token in tokens:
+        answers = {name: step(token) for name, step in steps.items()}
+        first, expected = next(iter(answers.items()))
+        for name, (_, values) in answers.items():
+            if not np.allclose(values, expected[1], atol=1e-3):  # equal values, as two words may tie
+                raise ZooError(f"{name} and {first} disagree after the id {token}: {answers[name]} against {expected}")
+
+
+def measure(folder: str | Path, contenders: list[str] | None = None, threads: int = 1) -> dict:
+    """Times the contenders side by side; milliseconds per step: mean, median, p95, p99.
+
+    Raises:
+        ZooError: an unknown contender, or two that do not give the same answers.
+    """
+    names = contenders or list(CONTENDERS)
+    unknown = sorted(set(names) - set(CONTENDERS))
+    if unknown:
+        raise ZooError(f"no contender {', '.join(unknown)}; there are {', '.join(CONTENDERS)}")
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(threads)
+    steps = {name: CONTENDERS[name](Path(folder)) for name in names}
+    tokens = np.random.default_rng(0).integers(0, read_layout(folder).vocab_size, WARM_UP + TIMED).tolist()
+    check(steps, tokens[:CHECKED])
+    times: dict[str, list[float]] = {name: [] for name in names}
+    with threadpool_limits(threads):  # numpy's
+        for start in range(0, WARM_UP + TIMED, BLOCK):
+            for name, step in steps.items():
+                for token in tokens[start : start + BLOCK]:
+                    begin = time.perf_counter()
+                    step(token)
+                    times[name].append(1000 * (time.perf_counter() - begin))
+    timed = {name: np.array(values[WARM_UP:]) for name, values in times.items()}
+    return {
+        "protocol": {"warm_up": WARM_UP, "timed": TIMED, "block": BLOCK, "batch": 1, "top": TOP, "threads": threads},
+        "milliseconds": {
+            name: {
+                "mean": float(values.mean()),
+                "median": float(np.median(values)),
+                "p95": float(np.percentile(values, 95)),
+                "p99": float(np.percentile(values, 99)),
+            }
+            for name, values in timed.items()
+        },
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measures one checkpoint on this machine's CPU; writes `results/<name>/latency-<device>.json`."""
+    parser = argparse.ArgumentParser(prog="python -m bench.latency", description=__doc__)
+    parser.add_argument("checkpoint", help="name of a shipped checkpoint, folder, or owner/name on the Hub")
+    parser.add_argument("--backend", nargs="+", metavar="NAME", help=f"any of {', '.join(CONTENDERS)} (default: all)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch (default: 1)")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of results (default: bench/results)")
+    given = parser.parse_args(arguments)
+    try:
+        device = cpu_name()
+        result = measure(folder_of(given.checkpoint), given.backend, given.threads)
+        name = name_of(given.checkpoint)
+        write(
+            given.out / name / f"latency-{slug(device)}.json",
+            {"name": name, "device": device, "versions": versions()} | result,
+        )
+    except ZooError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    width = max(map(len, result["milliseconds"]))
+    print(f"{name} on {device}, {given.threads} thread(s), ms per step")
+    for contender, ms in result["milliseconds"].items():
+        print(f"{contender:<{width}}  " + "  ".join(f"{what} {value:.3f}" for what, value in ms.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

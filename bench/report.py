@@ -1,0 +1,51 @@
+"""What every result file shares: its place, the device and versions it was measured with, and writing it whole."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+from pathlib import Path
+from typing import Any
+
+from zoo import __version__
+
+RESULTS = Path(__file__).with_name("results")
+PACKAGES = ("torch", "transformers", "numpy")
+
+
+def name_of(checkpoint: str) -> str:
+    """Name of the results of a checkpoint: its folder's, or the repository's without owner and revision."""
+    return Path(checkpoint.partition("@")[0]).resolve().name
+
+
+def cpu_name() -> str:
+    """The name of the CPU, as far as the system tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.is_file() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()
+
+
+def slug(text: str) -> str:
+    """A text as a part of a file name."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "unknown"
+
+
+def versions() -> dict[str, str]:
+    """Version of this package, of Python and of what computes."""
+    packages = {package: importlib.metadata.version(package) for package in PACKAGES}
+    return {"zoo": __version__, "python": platform.python_version(), **packages}
+
+
+def write(path: Path, result: dict[str, Any]) -> None:
+    """Writes a result as JSON: the whole file or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

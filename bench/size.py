@@ -1,0 +1,69 @@
+"""Size of a checkpoint in three counts that are never mixed: parameters, nonzeros, bytes on disk."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+from zoo.errors import ZooError
+from zoo.hub import folder_of, verify
+from zoo.tensors import TensorFile
+
+from .report import RESULTS, name_of, write
+
+NETWORK_FILES = ("config.json", "model.safetensors")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+
+
+def measure(folder: str | Path) -> dict[str, int]:
+    """Counts the parameters, nonzeros and bytes of a checkpoint folder from its files alone.
+
+    Returns:
+        parameters: numbers stored, a tied head once; nonzeros: those that are not zero;
+        bytes: config.json and model.safetensors; tokenizer_bytes: the tokenizer's files.
+
+    Raises:
+        CheckpointError: the folder lacks a file or its weights are damaged.
+    """
+    folder = Path(folder)
+    verify(folder)
+    tied = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("tie_word_embeddings", True)
+    parameters = nonzeros = 0
+    for name, numbers, filled, _ in TensorFile(folder).stored():
+        if tied and name.startswith("lm_head.") and name != "lm_head.bias":
+            continue
+        parameters += numbers
+        nonzeros += filled
+    return {
+        "parameters": parameters,
+        "nonzeros": nonzeros,
+        "bytes": sum((folder / name).stat().st_size for name in NETWORK_FILES),
+        "tokenizer_bytes": sum((folder / name).stat().st_size for name in TOKENIZER_FILES),
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measures the checkpoints named on the command line; writes `results/<name>/size.json`."""
+    parser = argparse.ArgumentParser(prog="python -m bench.size", description=__doc__)
+    parser.add_argument("checkpoint", nargs="+", help="name of a shipped checkpoint, folder, or owner/name on the Hub")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of results (default: bench/results)")
+    given = parser.parse_args(arguments)
+    try:
+        for checkpoint in given.checkpoint:
+            name = name_of(checkpoint)
+            folder = folder_of(checkpoint)
+            counts = measure(folder)
+            sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+            write(given.out / name / "size.json", {"name": name, "sha256": sha256} | counts)
+            print(f"{name}: {', '.join(f'{count:,} {what}' for what, count in counts.items())}")
+    except ZooError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
