@@ -1,0 +1,92 @@
+"""torch.hub entry points: one per checkpoint of the catalog, and `tokenizer`; made from the catalog, never edited.
+
+`torch.hub.load("path/to/this/folder", "lstm_200_ptb", source="local")` is the model,
+`torch.hub.load("path/to/this/folder", "tokenizer", "lstm-200-ptb", source="local")` its tokenizer.
+"""
+
+import hashlib as _hashlib
+import importlib as _importlib
+import importlib.machinery as _machinery
+import importlib.util as _util
+import re as _re
+import sys as _sys
+from pathlib import Path as _Path
+
+dependencies = ["torch", "transformers", "huggingface_hub", "safetensors", "tokenizers", "numpy"]
+
+
+def _package() -> str:
+    """Name under which the folder `zoo` beside this file is imported.
+
+    Not "zoo", unless that is this very folder: Python keeps one module per name, so of two hub repositories that both
+    have a folder `zoo` the second would get the first one's code. `zoo/__init__.py` is not run: it registers classes
+    with transformers' Auto classes, and a second copy would take them away from an installed package.
+    """
+    folder = _Path(__file__).resolve().parent / "zoo"
+    loaded = getattr(_sys.modules.get("zoo"), "__path__", None)
+    if loaded and _Path(next(iter(loaded))).resolve() == folder:
+        return "zoo"
+    name = f"_rnnlm_zoo_{_hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
+    if name not in _sys.modules:
+        spec = _machinery.ModuleSpec(name, loader=None, is_package=True)
+        spec.submodule_search_locations = [str(folder)]
+        _sys.modules[name] = _util.module_from_spec(spec)
+    return name
+
+
+def _module(name: str):
+    """A module of the folder `zoo`."""
+    return _importlib.import_module(f"{_package()}.{name}")
+
+
+def _entry_point(row):
+    """The function that loads one checkpoint of the catalog."""
+
+    def load(weights: str | None = "DEFAULT"):
+        if weights not in (None, "DEFAULT", row.name):
+            raise _module("errors").CheckpointError(
+                f"weights={weights!r} is not known; allowed: 'DEFAULT' or {row.name!r} (trained), None (untrained)"
+            )
+        if weights is None:
+            config = _module("configuration_rnnlm").RnnLmConfig.from_pretrained(row.folder)
+            return _module("modeling_rnnlm").RnnLmForCausalLM(config).eval()
+        return _module("loading").load(row.folder)[0]
+
+    load.__name__ = load.__qualname__ = _re.sub(r"\W", "_", row.name)
+    quality = "".join(
+        f", {corpus} test perplexity {numbers['test_perplexity']:.2f}" for corpus, numbers in row.quality.items()
+    )
+    load.__doc__ = f"""{row.description}: {row.parameters:,} parameters, {row.bytes / 1e6:.1f} MB{quality}.
+
+    Args:
+        weights: "DEFAULT" or "{row.name}": as trained; None: the same network untrained.
+
+    Returns:
+        RnnLmForCausalLM in eval mode.
+
+    Raises:
+        CheckpointError: unknown weights, or a damaged file.
+    """
+    return load
+
+
+def tokenizer(name: str):
+    """The word-level tokenizer of a checkpoint.
+
+    Args:
+        name: the checkpoint's name in the catalog, e.g. "lstm-200-ptb".
+
+    Returns:
+        PreTrainedTokenizerFast.
+
+    Raises:
+        CheckpointError: no checkpoint has this name, or its files are damaged.
+    """
+    folder = _module("hub").folder_of(name)
+    _module("hub").verify(folder)
+    return _importlib.import_module("transformers").PreTrainedTokenizerFast.from_pretrained(folder)
+
+
+for _row in _module("catalog").entries().values():
+    _load = _entry_point(_row)
+    globals()[_load.__name__] = _load

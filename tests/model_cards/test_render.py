@@ -1,0 +1,157 @@
+"""Cards, catalog and table from a project made by hand; and that those of this project are up to date."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from model_cards import render
+from zoo.catalog import Entry
+from zoo.errors import CheckpointError
+
+README = f"# Title\n\n{render.BEGIN}\n{render.END}\n\nafter\n"
+CONFIG = {
+    "model_type": "rnnlm",
+    "vocab_size": 10_000,
+    "cell": "lstm",
+    "num_hidden_layers": 2,
+    "hidden_size": 650,
+    "projection_size": 128,
+    "embedding_size": 128,
+    "tie_word_embeddings": True,
+    "weights": {"input": {"form": "low_rank", "rank": 8}},
+}
+RECIPE = 'name = "tiny"\ncorpus = "ptb"\nparent = "big"\n'
+
+
+def split(targets: int, perplexity: float) -> dict:
+    row = {"targets": targets, "perplexity": perplexity, "standard_error": 0.51, "top1": 0.2512, "top3": 0.4012}
+    return row | {"reciprocal_perplexity": 1 / perplexity, "perplexity_at_temperature": perplexity - 0.5}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A project with one checkpoint."""
+    (tmp_path / "README.md").write_text(README)
+    folder = tmp_path / "zoo" / "checkpoints" / "tiny"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "recipe.toml").write_text(RECIPE)
+    measured = {"name": "tiny", "sha256": hashlib.sha256(b"weights").hexdigest()}
+    size = {"parameters": 2_653_200, "nonzeros": 2_653_000, "bytes": 5_309_000, "tokenizer_bytes": 240_000}
+    quality = {"command": "python -m bench.quality tiny --corpus ptb --data DIR", "temperature": 0.98}
+    quality |= { "valid": split(73_760, 91.256), "test": split(82_430, 87.123_456)}
+    results = tmp_path / "bench" / "results" / "tiny"
+    results.mkdir(parents=True)
+    (results / "size.json").write_text(json.dumps(measured | size))
+    (results / "ptb.json").write_text(json.dumps(measured | quality))
+    (results / "latency-phone.json").write_text(json.dumps(measured | {"median": 1}))
+    return tmp_path
+
+
+def test_everything_is_rendered_and_then_up_to_date(root: Path, capsys: pytest.CaptureFixture[str]):
+    assert render.main(["--check"], root) == 1
+    assert "not up to date: model_cards/cards/tiny.md; type: python -m model_cards.render" in capsys.readouterr().err
+    assert render.main([], root) == 0
+    assert render.main(["--check"], root) == 0
+    card = (root / "model_cards/cards/tiny.md").read_text()
+    assert card == (root / "zoo/checkpoints/tiny/README.md").read_text()
+    assert render.main([], root) == 0
+
+
+def test_catalog_rows_are_entries(root: Path):
+    render.main([], root)
+    (row,) = json.loads((root / "zoo/catalog.json").read_text()).values()
+    entry = Entry(name="tiny", **row)
+    assert entry.description.startswith("2 x LSTM 650, projection 128, embedding 128, tied")
+    assert entry.description.endswith(", input low-rank (rank 8)")
+    assert (entry.parameters, entry.nonzeros, entry.bytes, entry.parent) == (2_653_200, 2_653_000, 5_309_000, "big")
+    assert entry.quality["ptb"]["test_perplexity"] == 87.1235
+    assert set(entry.sha256) == {"config.json", "model.safetensors", "recipe.toml"}
+
+
+def test_card_holds_the_numbers(root: Path):
+    text = render.pages(root)[root / "model_cards/cards/tiny.md"]
+    assert "$" not in text
+    assert "82,430 | 87.12 | 0.51 | 86.62 | 0.2512 | 0.4012 | 0.0115" in text
+    assert "2,653,200 | 2,653,000 | 5,309,000" in text and "adds 240,000" in text
+    assert "Compressed from `big`" in text and RECIPE.strip() in text
+    assert "not be redistributed" in text
+
+
+def test_card_metadata_is_that_of_the_hub(root: Path):
+    text = render.pages(root)[root / "model_cards/cards/tiny.md"]
+    metadata = yaml.safe_load(text.split("---")[1])
+    assert metadata["library_name"] == "transformers" and metadata["pipeline_tag"] == "text-generation"
+    (index,) = metadata["model-index"]
+    found = {result["dataset"]["split"]: result["metrics"][0]["value"] for result in index["results"]}
+    assert found == {"valid": 91.256, "test": 87.1235}
+
+
+def test_readme_keeps_what_is_around_the_table(root: Path):
+    render.main([], root)
+    text = (root / "README.md").read_text()
+    assert text.startswith("# Title\n") and text.endswith("\n\nafter\n")
+    assert "| [tiny](model_cards/cards/tiny.md) | 2 x LSTM 650, projection 128" in text
+    assert "| 2,653,200 | 5.31 | ptb | 91.26 | 87.12 | 0.251 | 0.401 |" in text
+
+
+def test_no_checkpoints(tmp_path: Path):
+    (tmp_path / "zoo").mkdir()
+    (tmp_path / "README.md").write_text(README)
+    assert render.main([], tmp_path) == 0
+    assert json.loads((tmp_path / "zoo/catalog.json").read_text()) == {}
+    assert "None is shipped yet." in (tmp_path / "README.md").read_text()
+
+
+def test_card_of_a_removed_checkpoint_goes(root: Path):
+    render.main([], root)
+    orphan = root / "model_cards/cards/gone.md"
+    orphan.write_text("")
+    assert render.main(["--check"], root) == 1
+    assert render.main([], root) == 0
+    assert not orphan.exists()
+
+
+@pytest.mark.parametrize(
+    ("removed", "command"),
+    [
+        ("bench/results/tiny/size.json", "python -m bench.size tiny"),
+        ("bench/results/tiny/ptb.json", "python -m bench.quality tiny"),
+        ("zoo/checkpoints/tiny/recipe.toml", "python -m conversion.build"),
+    ],
+)
+def test_card_without_its_numbers_is_refused(root: Path, removed: str, command: str):
+    (root / removed).unlink()
+    with pytest.raises(CheckpointError, match=command):
+        render.pages(root)
+    assert render.main([], root) == 2
+
+
+@pytest.mark.parametrize(("result", "command"), [("size", "bench.size"), ("ptb", "bench.quality")])
+def test_result_of_other_weights_is_refused(root: Path, result: str, command: str):
+    path = root / f"bench/results/tiny/{result}.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"sha256": "0"}))
+    with pytest.raises(CheckpointError, match=f"measured on other weights; measure again: python -m {command} tiny"):
+        render.pages(root)
+
+
+def test_unknown_corpus_is_refused(root: Path):
+    (root / "zoo/checkpoints/tiny/recipe.toml").write_text('corpus = "mine"\n')
+    with pytest.raises(CheckpointError, match=r"corpora\.toml has no section 'mine'"):
+        render.pages(root)
+
+
+def test_readme_without_markers_is_refused(root: Path):
+    (root / "README.md").write_text("# Title\n")
+    with pytest.raises(CheckpointError, match="no table of checkpoints"):
+        render.pages(root)
+
+
+def test_this_project_is_up_to_date():
+    assert render.main(["--check"]) == 0

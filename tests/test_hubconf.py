@@ -1,0 +1,108 @@
+"""torch.hub: entry points made from the catalog, loaded beside another repository that has a folder `zoo` too."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from zoo.catalog import entries
+from zoo.configuration_rnnlm import RnnLmConfig
+from zoo.modeling_rnnlm import RnnLmForCausalLM
+from zoo.tokenization import build_tokenizer
+
+ROOT = Path(__file__).parents[1]
+WORDS = ["<eos>", "<unk>", "red", "green", "blue"]
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of hubconf.py and zoo/ with one tiny checkpoint in the catalog."""
+    root = tmp_path_factory.mktemp("repository")
+    shutil.copy(ROOT / "hubconf.py", root)
+    shutil.copytree(ROOT / "zoo", root / "zoo", ignore=shutil.ignore_patterns("checkpoints", "__pycache__"))
+    folder = root / "zoo" / "checkpoints" / "tiny-test"
+    torch.manual_seed(0)
+    RnnLmForCausalLM(RnnLmConfig(vocab_size=5, embedding_size=4, hidden_size=4, eos_token_id=0)).save_pretrained(folder)
+    build_tokenizer(WORDS).save_pretrained(folder)
+    row = {"description": "LSTM", "parent": None, "parameters": 1234, "nonzeros": 1234, "bytes": 2_500_000}
+    row |= {"quality": {"ptb": {"test_perplexity": 99.125}}, "sha256": {}}
+    (root / "zoo" / "catalog.json").write_text(json.dumps({"tiny-test": row}))
+    return root
+
+
+def load(repository: Path, name: str, *args, **kwargs):
+    return torch.hub.load(str(repository), name, *args, source="local", **kwargs)
+
+
+def test_model_is_the_trained_one_and_in_eval_mode(repository: Path):
+    model = load(repository, "tiny_test")
+    assert type(model).__name__ == "RnnLmForCausalLM" and not model.training
+    expected = RnnLmForCausalLM.from_pretrained(repository / "zoo/checkpoints/tiny-test")
+    for (name, ours), theirs in zip(model.named_parameters(), expected.parameters(), strict=True):
+        assert torch.equal(ours, theirs), name
+
+
+def test_auto_classes_stay_those_of_the_package(repository: Path):
+    load(repository, "tiny_test")
+    model = AutoModelForCausalLM.from_pretrained(repository / "zoo/checkpoints/tiny-test")
+    assert type(model) is RnnLmForCausalLM
+
+
+def test_untrained_weights_have_the_same_shapes(repository: Path):
+    trained, untrained = load(repository, "tiny_test", weights="tiny-test"), load(repository, "tiny_test", weights=None)
+    assert [p.shape for p in trained.parameters()] == [p.shape for p in untrained.parameters()]
+    assert not torch.equal(trained.model.embed_tokens.weight, untrained.model.embed_tokens.weight)
+    assert not untrained.training
+
+
+def test_tokenizer_belongs_to_the_model(repository: Path):
+    tokenizer = load(repository, "tokenizer", "tiny-test")
+    assert tokenizer("red blue\n")["input_ids"] == [2, 4, 0]
+
+
+def test_unknown_names_say_what_is_allowed(repository: Path):
+    with pytest.raises(ValueError, match=r"allowed: 'DEFAULT' or 'tiny-test' \(trained\), None \(untrained\)"):
+        load(repository, "tiny_test", weights="v2")
+    with pytest.raises(ValueError, match="did you mean tiny-test"):
+        load(repository, "tokenizer", "tiny-tset")
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        load(repository, "tiny_test", weight=None)
+
+
+def entry_points(folder: Path) -> dict:
+    """What torch.hub.list counts as entry points of a folder's hubconf.py."""
+    hubconf = torch.hub._import_module("hubconf", str(folder / "hubconf.py"))  # type: ignore[attr-defined]
+    return {name: value for name, value in vars(hubconf).items() if callable(value) and not name.startswith("_")}
+
+
+def test_entry_points_are_documented_and_nothing_else_is_public(repository: Path):
+    points = entry_points(repository)
+    assert set(points) == {"tiny_test", "tokenizer"}
+    assert points["tiny_test"].__doc__.startswith("LSTM: 1,234 parameters, 2.5 MB, ptb test perplexity 99.12")
+    assert list(inspect.signature(points["tiny_test"]).parameters) == ["weights"]
+
+
+def test_every_shipped_checkpoint_has_its_entry_point():
+    assert set(entry_points(ROOT)) == {name.replace("-", "_") for name in entries()} | {"tokenizer"}
+
+
+@pytest.mark.parametrize("first", ["ours", "theirs"])
+def test_beside_another_repository_with_a_folder_zoo(repository: Path, tmp_path: Path, first: str):
+    (tmp_path / "zoo").mkdir()
+    (tmp_path / "zoo" / "__init__.py").write_text("origin = 'theirs'\n")
+    (tmp_path / "hubconf.py").write_text("import zoo as _zoo\n\ndef origin():\n    return _zoo.origin\n")
+    ours = f"torch.hub.load({str(repository)!r}, 'tiny_test', source='local')"
+    theirs = f"torch.hub.load({str(tmp_path)!r}, 'origin', source='local')"
+    order = f"ours, theirs = {ours}, {theirs}" if first == "ours" else f"theirs, ours = {theirs}, {ours}"
+    code = f"import torch\n{order}\nprint(type(ours).__name__, theirs)"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path.parent, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["RnnLmForCausalLM", "theirs"], done.stderr
