@@ -10,7 +10,7 @@ from ._register import register_with_transformers
 
 _MODULE_OF = {
     "RnnLmConfig": "configuration_rnnlm",
-    "RnnLmCache": "modeling_rnnlm",
+    "RnnLmCache": "cache_rnnlm",
     "RnnLmModel": "modeling_rnnlm",
     "RnnLmForCausalLM": "modeling_rnnlm",
     "RnnLmForSequenceClassification": "modeling_rnnlm",

@@ -1,4 +1,4 @@
-"""Recurrent language models: cells over weight forms, the recurrent cache, and the heads.
+"""Recurrent language models: cells over weight forms, their stack, and the heads.
 
 Letters: B batch, T time, V vocabulary, D embedding, H hidden, P projection, O layer output (P if projected, else H),
 G*H rows of a layer's matrices (4H LSTM, 3H GRU, H RNN, 2P+H projected GRU). Equations: Grachev et al. 2019.
@@ -11,7 +11,6 @@ from torch import _VF, nn
 from torch.nn import functional as F
 from transformers import GenerationMixin, PreTrainedModel
 from transformers import initialization as init
-from transformers.cache_utils import Cache, CacheLayerMixin
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import (
     BaseModelOutputWithPast,
@@ -20,83 +19,16 @@ from transformers.modeling_outputs import (
 )
 from transformers.utils import can_return_tuple
 
+from .cache_rnnlm import RnnLmCache
 from .configuration_rnnlm import RnnLmConfig
 from .weights_rnnlm import build
 
 warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
 
 
-class RecurrentState(CacheLayerMixin):
-    """State of one layer: `keys` = h [B, O] and `values` = c [B, H] (width 0 where a cell has no c)."""
-
-    supports_early_init = False
-
-    def __init__(self):
-        super().__init__()
-        self.cumulative_length = 0
-
-    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        self.dtype, self.device = key_states.dtype, key_states.device
-        self.is_initialized = True
-
-    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, seen: int = 1, **kwargs):
-        """Replaces the state after `seen` more tokens."""
-        self.lazy_initialization(key_states, value_states)
-        self.keys, self.values = key_states, value_states
-        self.cumulative_length += seen
-        return key_states, value_states
-
-    def get_seq_length(self) -> int:
-        return self.cumulative_length
-
-    def get_max_length(self) -> int:
-        return -1
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self.cumulative_length + query_length, 0
-
-    def batch_repeat_interleave(self, repeats: int) -> None:
-        if self.is_initialized:
-            self.keys = self.keys.repeat_interleave(repeats, dim=0)
-            self.values = self.values.repeat_interleave(repeats, dim=0)
-
-    def batch_select_indices(self, indices: torch.Tensor) -> None:
-        if self.is_initialized:
-            self.keys, self.values = self.keys[indices], self.values[indices]
-
-    def crop(self, *args) -> None:
-        raise NotImplementedError("a recurrent state cannot be cropped; go back to a copy.deepcopy of the cache")
-
-
-class RnnLmCache(Cache):
-    """Recurrent state of every layer; `forward` changes the cache it is given in place (the library's convention)."""
-
-    def __init__(self, config: RnnLmConfig):
-        super().__init__(layers=[RecurrentState() for _ in range(config.num_hidden_layers)])
-
-    def states(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """(h [B, O], c [B, H or 0]) per layer; empty before the first token."""
-        return [(layer.keys, layer.values) for layer in self.layers if layer.is_initialized]
-
-    @classmethod
-    def from_states(cls, config: RnnLmConfig, states, seen: int = 1) -> "RnnLmCache":
-        """A cache holding given states, as `states()` returns them, after `seen` tokens."""
-        cache = cls(config)
-        for layer, (h, c) in zip(cache.layers, states, strict=False):
-            layer.update(h, c, seen=seen)
-        return cache
-
-    def detach(self) -> "RnnLmCache":
-        """Cuts the graph behind the state, in place (truncated BPTT)."""
-        for layer in self.layers:
-            if layer.is_initialized:
-                layer.keys, layer.values = layer.keys.detach(), layer.values.detach()
-        return self
-
-
-def dropout(x: torch.Tensor, p: float, training: bool, variational: bool) -> torch.Tensor:
+def dropout(x: torch.Tensor, p: float, variational: bool) -> torch.Tensor:
     """Dropout of x [B, T, N]; variational: one mask [B, 1, N] for all time steps (Gal and Ghahramani 2016)."""
-    if not training or p == 0:
+    if p == 0:
         return x
     if not variational:
         return F.dropout(x, p)
@@ -136,7 +68,9 @@ class RnnLmLayer(GradientCheckpointingLayer):
         """hidden_states [B, T, in], mask [B, T] bool or None -> [B, T, O]; where the mask is False the state stays."""
         x, T = hidden_states, hidden_states.shape[1]
         h, c = self.initial_state(x, past_key_values)
-        if self.has_kernel and mask is None and T > 0 and not torch.compiler.is_compiling():
+        # A CPU runs a single step faster in plain operations than through the kernel's set-up.
+        fused = self.has_kernel and mask is None and (T > 1 or x.is_cuda)
+        if fused and not torch.compiler.is_compiling():
             y, h, c = self.kernel(x, h, c)
         else:
             y, h, c = self.unroll(x, mask, h, c)
@@ -252,7 +186,6 @@ class RnnLmModel(RnnLmPreTrainedModel):
         self.gradient_checkpointing = False
         self.post_init()
 
-    @can_return_tuple
     def forward(
         self,
         input_ids: torch.LongTensor | None = None,
@@ -261,8 +194,9 @@ class RnnLmModel(RnnLmPreTrainedModel):
         inputs_embeds: torch.FloatTensor | None = None,
         use_cache: bool | None = None,
         output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
         **kwargs,
-    ) -> BaseModelOutputWithPast:
+    ) -> BaseModelOutputWithPast | tuple:
         """input_ids [B, T] (or inputs_embeds [B, T, D]), attention_mask [B, >=T] -> last_hidden_state [B, T, O].
 
         A position whose mask is 0 leaves the state as it was; its output is that of the last real word before it.
@@ -280,7 +214,8 @@ class RnnLmModel(RnnLmPreTrainedModel):
         elif not use_cache and past_key_values is not None:  # read the state, leave the given cache as it is
             past_key_values = RnnLmCache.from_states(self.config, past_key_values.states())
         x = self.embed(input_ids) if inputs_embeds is None else inputs_embeds
-        x = dropout(x, self.config.input_dropout, self.training, self.config.variational)
+        if self.training:  # a look into the config costs as much as an operation: none in the single-token step
+            x = dropout(x, self.config.input_dropout, self.config.variational)
         mask, order, place = self.read_mask(attention_mask, x, gather=not use_cache and past_key_values is None)
         if order is not None:
             x = x.gather(1, order[..., None].expand_as(x))
@@ -288,33 +223,38 @@ class RnnLmModel(RnnLmPreTrainedModel):
             output_hidden_states = self.config.output_hidden_states
         hidden = [x] if output_hidden_states else None
         for number, layer in enumerate(self.layers):
-            if number > 0:
-                x = dropout(x, self.config.layer_dropout, self.training, self.config.variational)
+            if self.training and number > 0:
+                x = dropout(x, self.config.layer_dropout, self.config.variational)
             x = layer(x, mask, past_key_values=past_key_values)
             if hidden is not None:
                 hidden.append(x)
         if place is not None:
             x, *rest = (y.gather(1, place[..., None].expand_as(y)) for y in (x, *(hidden or ())))
             hidden = rest if hidden else None
-        return BaseModelOutputWithPast(
-            last_hidden_state=x,
-            past_key_values=past_key_values if use_cache else None,
-            hidden_states=None if hidden is None else tuple(hidden),
-        )
+        outputs = (x, past_key_values if use_cache else None, None if hidden is None else tuple(hidden))
+        if self.config.return_dict if return_dict is None else return_dict:
+            return BaseModelOutputWithPast(*outputs)
+        return tuple(output for output in outputs if output is not None)
+
+    def parts(self, *args, **kwargs):
+        """`forward` without the making of an output object, dear in a single-token step: (x, cache, hidden states)."""
+        x, *rest = self(*args, **kwargs, return_dict=False)
+        cache = next((part for part in rest if isinstance(part, RnnLmCache)), None)
+        return x, cache, next((part for part in rest if isinstance(part, tuple)), None)
 
     def embed(self, input_ids: torch.LongTensor) -> torch.Tensor:
         """input_ids [B, T] -> word vectors [B, T, D], whole words dropped in training."""
-        V = self.config.vocab_size
         try:
             x = self.embed_tokens(input_ids)
         except IndexError as error:
+            V = self.config.vocab_size
             bad = input_ids[(input_ids < 0) | (input_ids >= V)].flatten()
             raise IndexError(
                 f"input_ids holds the id {bad[0].item() if len(bad) else '?'}; this vocabulary of {V} words has ids "
                 f"0 to {V - 1}: make the ids with this checkpoint's own tokenizer"
             ) from error
         if self.training and self.config.embedding_dropout:
-            keep = F.dropout(x.new_ones(V), self.config.embedding_dropout)
+            keep = F.dropout(x.new_ones(self.config.vocab_size), self.config.embedding_dropout)
             x = x * keep[input_ids][..., None]
         return x
 
@@ -366,7 +306,7 @@ class RnnLmForCausalLM(RnnLmPreTrainedModel, GenerationMixin):
         """hidden [B, T, O] -> what the head reads [B, T, N], with output dropout in training."""
         if self.output_projection is not None:
             hidden = self.output_projection(hidden)
-        return dropout(hidden, self.config.output_dropout, self.training, self.config.variational)
+        return dropout(hidden, self.config.output_dropout, self.config.variational) if self.training else hidden
 
     @can_return_tuple
     def forward(
@@ -382,22 +322,16 @@ class RnnLmForCausalLM(RnnLmPreTrainedModel, GenerationMixin):
         **kwargs,
     ) -> CausalLMOutputWithPast:
         """input_ids [B, T] -> logits [B, T or logits_to_keep, V], state, and the loss where labels [B, T] are given."""
-        outputs = self.model(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            past_key_values=past_key_values,
-            inputs_embeds=inputs_embeds,
-            use_cache=use_cache,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
+        x, cache, hidden = self.model.parts(
+            input_ids, attention_mask, past_key_values, inputs_embeds, use_cache, output_hidden_states
         )
-        features = self.readout(outputs.last_hidden_state)
+        features = self.readout(x)
         keep = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.lm_head(features[:, keep])
         loss = None
         if labels is not None:
             loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs)
-        return CausalLMOutputWithPast(loss, logits, outputs.past_key_values, outputs.hidden_states)
+        return CausalLMOutputWithPast(loss, logits, cache, hidden)
 
     def _prepare_cache_for_generation(self, generation_config, model_kwargs, *args, **kwargs):
         if model_kwargs.get("past_key_values") is not None or generation_config.use_cache is False:
@@ -433,23 +367,17 @@ class RnnLmForSequenceClassification(RnnLmPreTrainedModel):
         **kwargs,
     ) -> SequenceClassifierOutputWithPast:
         """input_ids [B, T] -> logits [B, classes], and the loss where labels [B] (or [B, classes]) are given."""
-        outputs = self.model(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            past_key_values=past_key_values,
-            inputs_embeds=inputs_embeds,
-            use_cache=use_cache,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
+        x, cache, hidden = self.model.parts(
+            input_ids, attention_mask, past_key_values, inputs_embeds, use_cache, output_hidden_states
         )
-        last = dropout(
-            outputs.last_hidden_state[:, -1:], self.config.output_dropout, self.training, self.config.variational
-        )
+        last = x[:, -1:]
+        if self.training:
+            last = dropout(last, self.config.output_dropout, self.config.variational)
         logits = self.score(last[:, 0])
         loss = None
         if labels is not None:
             loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config, **kwargs)
-        return SequenceClassifierOutputWithPast(loss, logits, outputs.past_key_values, outputs.hidden_states)
+        return SequenceClassifierOutputWithPast(loss, logits, cache, hidden)
 
 
 __all__ = ["RnnLmCache", "RnnLmForCausalLM", "RnnLmForSequenceClassification", "RnnLmModel", "RnnLmPreTrainedModel"]

@@ -1,0 +1,75 @@
+"""A checkpoint folder alone is enough: no package of ours, no network, empty caches."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from conversion.checkpoint import save_checkpoint
+from zoo.tokenization import build_tokenizer
+
+from .folders import WORDS
+from .models import VARIANTS, model_of, name_of
+
+PROGRAM = """
+import sys
+for package in ("zoo", "conversion", "bench", "model_cards"):
+    sys.modules[package] = None  # importing it raises ImportError
+import json, torch
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+folder = sys.argv[1]
+config = AutoConfig.from_pretrained(folder, trust_remote_code=True)
+tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+model, found = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True, output_loading_info=True)
+base = AutoModel.from_pretrained(folder, trust_remote_code=True)
+AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True)
+batch = tokenizer(["w2 w3 w4", "w5"], padding=True, return_tensors="pt")
+with torch.no_grad():
+    out = model(**batch)
+    text = model.generate(**batch, max_new_tokens=3, do_sample=False)
+    hidden = base(**batch).last_hidden_state
+print(json.dumps({
+    "form": config.form_of("input")["form"],
+    "wrong": sorted(key for key, names in found.items() if names),
+    "logits": out.logits[:, -1].tolist(),
+    "generated": text.tolist(),
+    "same": torch.equal(model.model(**batch).last_hidden_state, hidden),
+    "dtype": str(model.dtype),
+}))
+"""
+
+
+@pytest.mark.parametrize("variant", [VARIANTS[0], VARIANTS[11]], ids=name_of)
+def test_folder_loads_where_our_packages_are_not_importable(tmp_path, variant):
+    model = model_of(**variant)
+    save_checkpoint(model, build_tokenizer(WORDS), tmp_path / "made", "", {}, half=True)
+    folder = shutil.move(tmp_path / "made", tmp_path / "moved.v1")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "HF_"))}
+    environment |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, folder], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["wrong"] == [] and found["same"] and found["dtype"] == "torch.float32"
+    assert found["form"] == variant["form"]
+    with torch.no_grad():
+        model.load_state_dict({name: tensor.half().float() for name, tensor in model.state_dict().items()})
+        ids, mask = torch.tensor([[2, 3, 4], [1, 1, 5]]), torch.tensor([[1, 1, 1], [0, 0, 1]])
+        expected = model(ids, attention_mask=mask).logits[:, -1]
+        torch.testing.assert_close(torch.tensor(found["logits"]), expected)
+        generated = model.generate(ids, attention_mask=mask, max_new_tokens=3, do_sample=False)
+        assert found["generated"] == generated.tolist()
+
+
+def test_untrusted_folder_says_which_flag_to_give(tmp_path):
+    save_checkpoint(model_of(), build_tokenizer(WORDS), tmp_path / "made", "", {}, half=True)
+    code = "import sys\nfrom transformers import AutoModelForCausalLM as A\nA.from_pretrained(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "made"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode != 0 and "trust_remote_code=True" in done.stderr
