@@ -16,12 +16,11 @@ from zoo.corpora import load_corpus
 from zoo.errors import ZooError
 from zoo.hub import folder_of
 from zoo.loading import load
-from zoo.scoring import Scores, score_stream
+from zoo.scoring import TEMPERATURES, Scores, best_temperature, score_stream
 
 from .report import RESULTS, cpu_name, name_of, versions, write
 
 SPLITS = ("valid", "test")
-TEMPERATURES = tuple(round(0.80 + 0.02 * i, 2) for i in range(21))  # 0.80 to 1.20; Melis et al. 2018 search 0.8 to 1
 
 
 def measure(
@@ -59,7 +58,7 @@ def measure(
     temperature = None
     if "valid" in splits:
         found["valid"] = score("valid", TEMPERATURES)
-        temperature = min(TEMPERATURES, key=found["valid"].perplexity_at)
+        temperature = best_temperature(found["valid"])
     for split in splits:
         if split not in found:
             found[split] = score(split, () if temperature is None else (temperature,))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from .modeling_rnnlm import RnnLmForCausalLM
 
+TEMPERATURES = tuple(round(0.80 + 0.02 * i, 2) for i in range(21))  # 0.80 to 1.20; Melis et al. 2018 search 0.8 to 1
 WINDOW = 256  # targets whose logits [WINDOW, V] are in memory together
 
 
@@ -66,6 +67,11 @@ class Scores:
     def perplexity_at(self, temperature: float) -> float:
         """exp of the mean loss at one of the temperatures that were scored."""
         return _exp(self.nll_at[temperature] / self.targets)
+
+
+def best_temperature(scores: Scores) -> float:
+    """The softmax temperature, of those that were scored, with the least loss; to be fitted on validation text."""
+    return min(scores.nll_at, key=lambda temperature: scores.nll_at[temperature])
 
 
 def score_stream(

@@ -13,7 +13,7 @@ from bench import quality
 from tests.zoo.folders import write_checkpoint
 from zoo.errors import CheckpointError, CorpusError
 from zoo.loading import load
-from zoo.scoring import score_stream
+from zoo.scoring import TEMPERATURES, score_stream
 
 TEXTS = {"valid": "w2 w3 w4\nw5 strange w6\n", "test": "w7 w8\n\nw9 w2 w3 w30\n"}
 COUNTS = {"valid": 8, "test": 9}
@@ -58,10 +58,10 @@ def test_temperature_is_fitted_on_validation_and_kept_apart(folder: Path, story:
     found = quality.measure(folder, str(story))
     model, tokenizer = load(folder)
     scores = {
-        split: score_stream(model, np.array(tokenizer(text)["input_ids"]), eos_id=1, temperatures=quality.TEMPERATURES)
+        split: score_stream(model, np.array(tokenizer(text)["input_ids"]), eos_id=1, temperatures=TEMPERATURES)
         for split, text in TEXTS.items()
     }
-    best = min(quality.TEMPERATURES, key=scores["valid"].perplexity_at)
+    best = min(TEMPERATURES, key=scores["valid"].perplexity_at)
     assert found["temperature"] == best != 1
     for split in TEXTS:
         assert found[split]["perplexity_at_temperature"] == pytest.approx(scores[split].perplexity_at(best))

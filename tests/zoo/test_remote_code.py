@@ -50,9 +50,8 @@ def test_folder_loads_where_our_packages_are_not_importable(tmp_path, variant):
     folder = shutil.move(tmp_path / "made", tmp_path / "moved.v1")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "HF_"))}
     environment |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, folder], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
-    )
+    run = [sys.executable, "-c", PROGRAM, folder]
+    done = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["wrong"] == [] and found["same"] and found["dtype"] == "torch.float32"
@@ -69,7 +68,6 @@ def test_folder_loads_where_our_packages_are_not_importable(tmp_path, variant):
 def test_untrusted_folder_says_which_flag_to_give(tmp_path):
     save_checkpoint(model_of(), build_tokenizer(WORDS), tmp_path / "made", "", {}, half=True)
     code = "import sys\nfrom transformers import AutoModelForCausalLM as A\nA.from_pretrained(sys.argv[1])"
-    done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path / "made"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300
-    )
+    run = [sys.executable, "-c", code, tmp_path / "made"]
+    done = subprocess.run(run, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
     assert done.returncode != 0 and "trust_remote_code=True" in done.stderr

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from zoo.errors import CheckpointError, CorpusError, VocabularyError, ZooError
-from zoo.scoring import score_stream
+from zoo.scoring import TEMPERATURES, best_temperature, score_stream
 
 from .models import VARIANTS, VOCABULARY, model_of, name_of
 
@@ -131,3 +131,10 @@ def test_a_model_that_gives_no_numbers():
         model.lm_head.bias[4] = math.nan
     with pytest.raises(CheckpointError, match="no finite probabilities"):
         score_stream(model, stream(), EOS)
+
+
+def test_best_temperature_is_that_of_the_least_loss():
+    model = model_of()
+    scores = score_stream(model, stream(), EOS, temperatures=TEMPERATURES)
+    best = best_temperature(scores)
+    assert scores.perplexity_at(best) == min(scores.perplexity_at(t) for t in TEMPERATURES) <= scores.perplexity

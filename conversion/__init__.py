@@ -1,0 +1,1 @@
+"""Makes checkpoint folders: trains recipes and compresses what they trained."""

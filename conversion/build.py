@@ -1,0 +1,214 @@
+"""Recipe -> checkpoint folder: trains (or goes on training), measures once, writes.
+
+A run that was stopped or killed goes on when the same command is given again. Several devices or hosts:
+`accelerate launch -m conversion.build NAME`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from transformers.utils import logging
+
+from zoo.catalog import CHECKPOINTS
+from zoo.corpora import Corpus, load_corpus
+from zoo.errors import RecipeError, ZooError
+from zoo.hub import folder_of
+from zoo.loading import load
+from zoo.modeling_rnnlm import RnnLmForCausalLM
+
+from .checkpoint import measure, provenance, save_checkpoint
+from .interruption import Interrupted
+from .queueing import Crowd, build_all
+from .recipes import RECIPES, Recipe, read_recipe
+from .state import load_state, only_one
+from .train import train
+
+COUNTED = 1 << 24  # tokens counted together
+
+
+def build(recipe: Recipe, out: Path, runs: Path, data: str | None, device: str, finish: bool, replace: bool) -> Path:
+    """Makes the checkpoint folder of a recipe.
+
+    Args:
+        out: folder of the checkpoints.
+        runs: folder of the runs; this one's state, log and curve are in `runs / recipe.name`.
+        data: folder of the corpora; None: the environment variable ZOO_DATA.
+        device: `auto`, `cpu` or `cuda`.
+        finish: make it of the best weights so far instead of training on.
+        replace: put it in the place of one that is there.
+
+    Raises:
+        Interrupted: training was stopped by a signal; its state is saved.
+        ZooError: the recipe, the corpus or the parent cannot be used.
+    """
+    folder, run = out / recipe.name, runs / recipe.name
+    if folder.exists() and not replace:
+        print(f"{folder} is there already; to build it again give --replace")
+        return folder
+    corpus, model = prepare(recipe, data, out)
+    if finish:
+        state = load_state(run / "state.pt")
+        if state is None or not state["best"]:
+            raise RecipeError(f"{run} has no evaluated weights to finish with; train on: leave out --finish")
+    else:
+        with only_one(run):
+            state = train(recipe, model, corpus.splits, corpus.eos_id, run, device)
+    if PartialState().is_main_process:
+        model.load_state_dict(state["best"]["weights"])
+        found, half = measure(model, corpus)
+        facts = {**facts_of(state, device), **provenance()}
+        metrics = {"corpus": recipe.corpus, "texts": corpus.sha256, **found, "training": facts}
+        built = "".join(f"{key} = {json.dumps(value)}\n" for key, value in facts.items())
+        text = f"{recipe.text}\n[built]\n{built}"
+        save_checkpoint(model, corpus.tokenizer, folder, text, metrics, half, replace)
+        test = f", test {found['test']['perplexity']:.2f}" if "test" in found else ""
+        print(f"{folder}: perplexity valid {found['valid']['perplexity']:.2f}{test}", flush=True)
+    PartialState().wait_for_everyone()
+    return folder
+
+
+def prepare(recipe: Recipe, data: str | None, out: Path) -> tuple[Corpus, RnnLmForCausalLM]:
+    """The corpus of a recipe, and the model at its initial weights or at its parent's, looked for in `out` first."""
+    if not recipe.parent:
+        corpus = load_corpus(recipe.corpus, data, max_vocabulary=recipe.max_vocabulary or None)
+        _need(corpus)
+        torch.manual_seed(recipe.seed)
+        model = RnnLmForCausalLM(recipe.config(corpus.vocab_size, corpus.eos_id))
+        if isinstance(bias := model.lm_head.bias, torch.Tensor):
+            set_unigram_bias(bias, corpus.splits["train"])
+        return corpus, model
+    source = folder_of(out / recipe.parent if (out / recipe.parent).is_dir() else recipe.parent)
+    parent, tokenizer = load(source)
+    corpus = load_corpus(recipe.corpus, data, tokenizer=tokenizer)
+    _need(corpus)
+    config = recipe.config(corpus.vocab_size, corpus.eos_id, parent.config)
+    model = RnnLmForCausalLM(config)
+    try:
+        model.load_state_dict(parent.state_dict())
+    except RuntimeError as error:
+        raise RecipeError(
+            f"recipe {recipe.name}: [model] gives other tensors than its parent {recipe.parent} has; "
+            "change dropouts only, or remove the parent"
+        ) from error
+    return corpus, model
+
+
+@torch.no_grad()
+def set_unigram_bias(bias: torch.Tensor, tokens: np.ndarray) -> None:
+    """Starts the head's bias [V] at the log frequency of the words, each counted once more than it occurs.
+
+    Otherwise the first hundreds of updates learn nothing but these frequencies, and a deep projected cell may stay
+    there.
+    """
+    counts = np.zeros(len(bias), np.int64)
+    for start in range(0, len(tokens), COUNTED):  # the text may be larger than memory
+        counts += np.bincount(tokens[start : start + COUNTED], minlength=len(bias))
+    frequencies = (counts + 1) / (counts.sum() + len(bias))
+    bias.copy_(torch.from_numpy(np.log(frequencies)))
+
+
+def _need(corpus: Corpus) -> None:
+    """Refuses a corpus that cannot train."""
+    if missing := [split for split in ("train", "valid") if split not in corpus.splits]:
+        raise RecipeError(f"the corpus {corpus.name} has no {' and no '.join(missing)} text; training needs both")
+
+
+def facts_of(state: dict[str, Any], device: str) -> dict[str, Any]:
+    """What a run did, for recipe.toml and metrics.json."""
+    position, best = state["position"], state["best"]
+    cuda = device != "cpu" and torch.cuda.is_available()
+    return {
+        "epochs": round(position["epochs_before"] + state["history"][-1]["epoch"], 4),
+        "best_epoch": round(best["epochs"], 4),
+        "tokens": position["tokens"],
+        "seconds": round(position["seconds"]),
+        "device": torch.cuda.get_device_name() if cuda else processor(),
+        "processes": len(state["rng"]),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def processor() -> str:
+    """The name of this machine's processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns 0, 1 where a build of the queue failed, 2 for an error, 128 + signal when stopped."""
+    parser = argparse.ArgumentParser(prog="python -m conversion.build", description=__doc__)
+    parser.add_argument("recipe", nargs="*", help="a name in conversion/recipes, or a TOML file")
+    parser.add_argument("--queue", action="store_true", help="all recipes whose checkpoint is missing, by priority")
+    parser.add_argument("--jobs", type=int, default=1, help="builds at once, with --queue (default 1)")
+    parser.add_argument("--recipes", type=Path, default=RECIPES, help="folder of the queue's recipes")
+    parser.add_argument("--data", help="folder of the corpora (default: the environment variable ZOO_DATA)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--threads", type=int, help="processor threads of a build (default: torch's choice)")
+    parser.add_argument("--out", type=Path, default=CHECKPOINTS, help="folder of checkpoints (default zoo/checkpoints)")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs (default runs)")
+    parser.add_argument("--finish", action="store_true", help="make the checkpoint of the best weights so far")
+    parser.add_argument("--replace", action="store_true", help="build although the checkpoint is there")
+    given = parser.parse_args(arguments)
+    if given.queue == bool(given.recipe):
+        parser.error("give recipes, or --queue")
+    if given.jobs < 1 or (given.threads or 1) < 1:
+        parser.error("--jobs and --threads must be at least 1")
+    logging.disable_progress_bar()  # transformers' own, for a file that is written at once
+    try:
+        return run_queue(given) if given.queue else run_recipes(given)
+    except (ZooError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (Interrupted, KeyboardInterrupt) as stop:
+        number = stop.number if isinstance(stop, Interrupted) else 2
+        again = shlex.join(["python", "-m", "conversion.build", *(sys.argv[1:] if arguments is None else arguments)])
+        print(f"{stop or 'stopped'}; to go on type: {again}", file=sys.stderr)
+        return 128 + number
+
+
+def run_recipes(given: argparse.Namespace) -> int:
+    """Builds the recipes named, one after the other."""
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    for recipe in [read_recipe(name) for name in given.recipe]:
+        build(recipe, given.out, given.runs, given.data, given.device, given.finish, given.replace)
+    return 0
+
+
+def run_queue(given: argparse.Namespace) -> int:
+    """Builds what is missing."""
+    recipes = [(path, read_recipe(path)) for path in sorted(given.recipes.glob("*.toml"))]
+    if not recipes:
+        raise RecipeError(f"{given.recipes} has no recipes (*.toml); give --recipes DIR")
+    threads = given.threads or max(1, (os.cpu_count() or 1) // given.jobs)
+    options = ["--device", given.device, "--threads", str(threads), "--out", str(given.out), "--runs", str(given.runs)]
+    options += ["--data", given.data] if given.data else []
+    options += ["--finish"] if given.finish else []
+    crowd = Crowd(given.jobs, given.runs, options, torch.cuda.device_count() if given.device != "cpu" else 0)
+
+    def present(name: str) -> bool:
+        return (given.out / name).is_dir() and not given.replace
+
+    failed = build_all(recipes, present, crowd)
+    if failed:
+        print(f"error: failed: {', '.join(failed)}; the others are built", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""From a trained model to a checkpoint folder, complete or absent."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import math
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_file, save
+
+import zoo
+from zoo.corpora import Corpus
+from zoo.modeling_rnnlm import RnnLmForCausalLM
+from zoo.scoring import TEMPERATURES, Scores, best_temperature, score_stream
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+CODE = ("configuration_rnnlm.py", "weights_rnnlm.py", "cache_rnnlm.py", "modeling_rnnlm.py")
+AUTO_MAP = {
+    "AutoConfig": "configuration_rnnlm.RnnLmConfig",
+    "AutoModel": "modeling_rnnlm.RnnLmModel",
+    "AutoModelForCausalLM": "modeling_rnnlm.RnnLmForCausalLM",
+    "AutoModelForSequenceClassification": "modeling_rnnlm.RnnLmForSequenceClassification",
+}
+HALF_COST = 0.05  # validation perplexity that halving the file may cost
+
+
+def save_checkpoint(
+    model: RnnLmForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    recipe: str,
+    metrics: dict[str, Any],
+    half: bool,
+    replace: bool = False,
+) -> None:
+    """Writes a checkpoint folder under another name and gives it its own when it is whole.
+
+    Args:
+        recipe: the text of recipe.toml.
+        metrics: the content of metrics.json.
+        half: whether float tensors are stored in float16; the config says float32 all the same, so they load as that.
+        replace: whether a folder that is there is replaced.
+
+    Raises:
+        FileExistsError: the folder is there and `replace` is False.
+    """
+    if folder.exists() and not replace:
+        raise FileExistsError(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    try:
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+        weights = temporary / "model.safetensors"
+        tensors = load_file(weights)
+        weights.unlink()  # the library's file is readable by its owner only
+        weights.write_bytes(save(half_of(tensors) if half else tensors, metadata={"format": "pt"}))
+        config = json.loads((temporary / "config.json").read_text(encoding="utf-8"))
+        _write(temporary / "config.json", json.dumps(config | {"auto_map": AUTO_MAP}, indent=2, sort_keys=True))
+        _write(temporary / "metrics.json", json.dumps(metrics, indent=2))
+        _write(temporary / "recipe.toml", recipe)
+        for name in CODE:
+            shutil.copyfile(Path(zoo.__file__).with_name(name), temporary / name)
+        for file in temporary.iterdir():
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+        if folder.exists():
+            folder.rename(old)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def half_of(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors with float32 rounded to float16."""
+    return {name: tensor.half() if tensor.dtype == torch.float32 else tensor for name, tensor in tensors.items()}
+
+
+def measure(model: RnnLmForCausalLM, corpus: Corpus) -> tuple[dict[str, Any], bool]:
+    """Perplexities at batch 1, the temperature fitted on validation, and whether to store the weights in float16.
+
+    The model is left with the weights as they will be loaded from the file. The test text is read once, at the end.
+    """
+    tokens, eos_id = corpus.splits, corpus.eos_id
+    exact = score_stream(model, tokens["valid"], eos_id, temperatures=TEMPERATURES)
+    temperature = best_temperature(exact)
+    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model.load_state_dict(half_of(weights))
+    valid = score_stream(model, tokens["valid"], eos_id, temperatures=(temperature,))
+    cost = valid.perplexity - exact.perplexity
+    half = cost <= HALF_COST
+    if not half:
+        model.load_state_dict(weights)
+        valid = score_stream(model, tokens["valid"], eos_id, temperatures=(temperature,))
+    found = {"valid": _row(valid, temperature)}
+    if "test" in tokens:
+        found["test"] = _row(score_stream(model, tokens["test"], eos_id, temperatures=(temperature,)), temperature)
+    stored = {"dtype": "float16" if half else "float32", "float16_cost": round(cost, 5)}
+    return {**found, "temperature": temperature, "stored": stored, "parameters": model.num_parameters()}, half
+
+
+def provenance() -> dict[str, str]:
+    """Versions of what makes checkpoints, and the git commit of this code, if it is in a repository."""
+    found = {name: importlib.metadata.version(name) for name in ("torch", "transformers")}
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        status = subprocess.run([*git, "status", "--porcelain", "."], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return found
+    return {**found, "commit": commit + (" with changes" if status.strip() else "")}
+
+
+def _row(scores: Scores, temperature: float) -> dict[str, Any]:
+    """One split's numbers."""
+    return {
+        "targets": scores.targets,
+        "perplexity": round(scores.perplexity, 4),
+        "standard_error": round(scores.standard_error, 4),
+        "perplexity_at_temperature": round(math.exp(scores.nll_at[temperature] / scores.targets), 4),
+        "top1": round(scores.top1, 5),
+        "top3": round(scores.top3, 5),
+    }
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text.rstrip() + "\n", encoding="utf-8")

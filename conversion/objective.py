@@ -1,0 +1,85 @@
+"""The training loss of a window: a module, so that distributed wrappers see one forward per step.
+
+Letters: B batch, T time, V vocabulary, D features, O layer output, H hidden.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from zoo.cache_rnnlm import RnnLmCache
+from zoo.modeling_rnnlm import RnnLmForCausalLM
+
+from .fused_loss import linear_cross_entropy
+from .streams import Stripes
+
+States = list[tuple[torch.Tensor, torch.Tensor]]  # per layer h [B, O], c [B, H or 0]
+
+
+class Objective(nn.Module):
+    """Cross entropy with carried state, and the activation penalties of Merity et al. 2017.
+
+    Args:
+        model: the language model.
+        ar: weight of the mean square of the features, after their dropout.
+        tar: weight of the mean square change of the last layer's output, before it.
+        dtype: of the products; bfloat16 runs under autocast.
+    """
+
+    def __init__(self, model: RnnLmForCausalLM, ar: float = 0.0, tar: float = 0.0, dtype: torch.dtype = torch.float32):
+        super().__init__()
+        self.model, self.ar, self.tar, self.dtype = model, ar, tar, dtype
+
+    def forward(self, inputs: torch.Tensor, targets: torch.Tensor, states: States):
+        """inputs, targets [B, T] -> loss to differentiate, its cross entropy part (nats per token), states after."""
+        config = self.model.config
+        cache = RnnLmCache.from_states(config, states) if states else RnnLmCache(config)
+        with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+            hidden = self.model.model(inputs, past_key_values=cache, use_cache=True).last_hidden_state  # [B, T, O]
+            features = self.model.readout(hidden)  # [B, T, D]
+        entropy = self.cross_entropy(features.flatten(0, 1), targets.flatten())
+        loss = entropy
+        if self.ar:
+            loss = loss + self.ar * features.float().pow(2).mean()
+        if self.tar and hidden.shape[1] > 1:
+            loss = loss + self.tar * (hidden[:, 1:] - hidden[:, :-1]).float().pow(2).mean()
+        return loss, entropy.detach(), cache.detach().states()
+
+    def cross_entropy(self, features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """features [N, D], targets [N] -> mean nats; blockwise where the head is one matrix."""
+        head = self.model.lm_head
+        if isinstance(head, nn.Linear) and torch.is_grad_enabled():  # else the gradients would be made for nothing
+            return linear_cross_entropy(features, head.weight, head.bias, targets, dtype=self.dtype)
+        with torch.autocast(features.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+            logits = head(features)  # [N, V]
+        return F.cross_entropy(logits.float(), targets)
+
+
+def keep_states(states: States, keep: torch.Tensor) -> States:
+    """The states, zeroed where `keep` [B] is False."""
+    return [(h * keep[:, None], c * keep[:, None]) for h, c in states]
+
+
+def product_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """What a recipe's `precision` means on a device; `auto` is bfloat16 where the hardware multiplies it."""
+    if precision == "auto":
+        on_cpu = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+        able = torch.cuda.is_bf16_supported() if device.type == "cuda" else on_cpu()
+        precision = "bf16" if able else "no"
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+@torch.no_grad()
+def mean_loss(model: RnnLmForCausalLM, stripes: Stripes, window: int = 70) -> float:
+    """Nats per token over all stripes side by side, in fp32 with carried state and without dropout."""
+    model.eval()
+    objective, device = Objective(model), next(model.parameters()).device
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    states: States = []
+    for column in range(0, stripes.length, window):
+        inputs, targets = (ids.to(device) for ids in stripes.window(column, window))
+        _, entropy, states = objective(inputs, targets, states)
+        total += entropy.double() * inputs.shape[1]
+    return total.item() / stripes.length
