@@ -30,7 +30,7 @@ from zoo.modeling_rnnlm import RnnLmForCausalLM
 from .checkpoint import measure, provenance, save_checkpoint
 from .interruption import Interrupted
 from .queueing import Crowd, build_all
-from .recipes import RECIPES, Recipe, read_recipe
+from .recipe import RECIPES, Recipe, read_recipe
 from .state import load_state, only_one
 from .train import train
 

@@ -11,7 +11,7 @@ from torch.optim.swa_utils import AveragedModel
 from zoo.modeling_rnnlm import RnnLmForCausalLM
 
 from .optim import make_average, make_optimizer
-from .recipes import Stage
+from .recipe import Stage
 
 
 class Learner:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from .recipes import Stage
+from .recipe import Stage
 
 
 @dataclass

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .interruption import Interrupted, requests_to_stop
-from .recipes import Recipe
+from .recipe import Recipe
 
 
 def waiting(recipes: Iterable[tuple[Path, Recipe]], present: Callable[[str], bool]) -> list[tuple[Path, Recipe]]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from zoo.errors import RecipeError
 
-from .recipes import Recipe
+from .recipe import Recipe
 
 FREE = ("text", "priority", "description", "training.save_every")
 FREE_IN_STAGE = ("epochs", "patience")

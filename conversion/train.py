@@ -23,7 +23,7 @@ from .objective import Objective, States, keep_states, mean_loss, product_dtype
 from .optim import averaging_starts, learning_rate
 from .position import Position
 from .progress import Progress
-from .recipes import Recipe, Stage
+from .recipe import Recipe, Stage
 from .resume import divergence, refuse_changes
 from .state import load_state, random_states, save_state, set_random_states
 from .streams import Stripes, window_length

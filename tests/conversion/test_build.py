@@ -16,7 +16,7 @@ import torch
 from conversion import build, checkpoint, queueing
 from conversion.checkpoint import AUTO_MAP, half_of
 from conversion.interruption import Interrupted
-from conversion.recipes import read_recipe
+from conversion.recipe import read_recipe
 from conversion.state import load_state, only_one
 from zoo.errors import CheckpointError
 from zoo.loading import load

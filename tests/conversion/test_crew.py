@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from conversion.crew import Crew
-from conversion.recipes import read_recipe
+from conversion.recipe import read_recipe
 from conversion.state import load_state
 from zoo.errors import RecipeError
 

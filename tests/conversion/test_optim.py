@@ -6,7 +6,7 @@ from torch import nn
 
 from conversion.optim import averaging_starts, learning_rate, make_average, make_optimizer
 from conversion.position import Position
-from conversion.recipes import Stage
+from conversion.recipe import Stage
 
 STAGE = Stage(optimizer="sgd", lr=8.0, epochs=4)
 

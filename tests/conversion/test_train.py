@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from conversion.interruption import Interrupted
-from conversion.recipes import read_recipe
+from conversion.recipe import read_recipe
 from conversion.state import load_state
 from conversion.train import Trainer
 from zoo.errors import CheckpointError, RecipeError

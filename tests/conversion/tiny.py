@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from conversion.build import prepare
-from conversion.recipes import Recipe, read_recipe
+from conversion.recipe import Recipe, read_recipe
 from conversion.train import train
 
 WORDS = [first + second for first in ("ba", "ko", "ri", "tu", "me") for second in ("lan", "pes", "dor", "fim")]

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from conversion.recipes import RECIPES, read_recipe
+from conversion.recipe import RECIPES, read_recipe
 from conversion.resume import refuse_changes
 from zoo.configuration_rnnlm import RnnLmConfig
 from zoo.errors import RecipeError
