@@ -46,6 +46,25 @@ def zoo_torch(folder: Path) -> Step:
     return step
 
 
+def zoo_torch_step(folder: Path) -> Step:
+    """RnnLmForCausalLM.step, the same model without the library's wrappers."""
+    import torch
+
+    from zoo.loading import load
+
+    model, _ = load(folder)
+    states = None
+
+    @torch.no_grad()
+    def step(token: int) -> tuple[list[int], list[float]]:
+        nonlocal states
+        logits, states = model.step(torch.tensor([token]), states)
+        top = logits[0].log_softmax(-1).topk(TOP)
+        return top.indices.tolist(), top.values.tolist()
+
+    return step
+
+
 def plain_torch(folder: Path) -> Step:
     """The same arithmetic written by hand on bare tensors: what a user would write; LSTM with dense matrices only."""
     import torch
@@ -97,7 +116,7 @@ def zoo_numpy(folder: Path) -> Step:
     return step
 
 
-CONTENDERS = {"torch": zoo_torch, "plain-torch": plain_torch, "numpy": zoo_numpy}
+CONTENDERS = {"torch": zoo_torch, "torch-step": zoo_torch_step, "plain-torch": plain_torch, "numpy": zoo_numpy}
 
 
 def check(steps: dict[str, Step], tokens: list[int]) -> None:

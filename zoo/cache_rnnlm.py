@@ -24,7 +24,8 @@ class RecurrentState(CacheLayerMixin):
 
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, seen: int = 1, **kwargs):
         """Replaces the state after `seen` more tokens."""
-        self.lazy_initialization(key_states, value_states)
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
         self.keys, self.values = key_states, value_states
         self.cumulative_length += seen
         return key_states, value_states

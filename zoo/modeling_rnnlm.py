@@ -113,6 +113,9 @@ class RnnLmLayer(GradientCheckpointingLayer):
         """The cell step by step over x [B, T, in]: any weight form, any mask -> y [B, T, O], h, c."""
         recurrent = self.dropped(self.recurrent)
         candidate = None if self.candidate is None else self.dropped(self.candidate)
+        if x.shape[1] == 1 and mask is None:
+            h, c = self.step(self.input(x[:, 0]) + self.bias, h, c, recurrent, candidate)
+            return h[:, None], h, c
         steps = []
         for t, xw in enumerate((self.input(x) + self.bias).unbind(1)):  # [B, G*H]
             new_h, new_c = self.step(xw, h, c, recurrent, candidate)
@@ -332,6 +335,21 @@ class RnnLmForCausalLM(RnnLmPreTrainedModel, GenerationMixin):
         if labels is not None:
             loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs)
         return CausalLMOutputWithPast(loss, logits, cache, hidden)
+
+    def step(self, tokens: torch.LongTensor, states: list | None = None) -> tuple[torch.Tensor, list]:
+        """One word further without the library's wrappers, whose cost is that of the arithmetic in a small model.
+
+        tokens [B] and the states [(h [B, O], c [B, H or 0]) per layer] of the word before, None at the beginning ->
+        logits [B, V] and the new states; those given stay as they are. Equal to `forward` in eval mode.
+        """
+        x = self.model.embed(tokens)
+        if states is None:
+            states = [layer.initial_state(x, None) for layer in self.model.layers]
+        after = []
+        for layer, (h, c) in zip(self.model.layers, states, strict=True):
+            x, c = layer.step(layer.input(x) + layer.bias, h, c, layer.recurrent, layer.candidate)
+            after.append((x, c))
+        return self.lm_head(x if self.output_projection is None else self.output_projection(x)), after
 
     def _prepare_cache_for_generation(self, generation_config, model_kwargs, *args, **kwargs):
         if model_kwargs.get("past_key_values") is not None or generation_config.use_cache is False:

@@ -56,5 +56,5 @@ def test_errors_are_one_line(tmp_path, capsys):
     assert latency.main([str(folder), "--backend", "torhc"]) == 2
     assert latency.main([str(folder), "--backend", "plain-torch"]) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
-    assert lines[0] == "error: no contender torhc; there are torch, plain-torch, numpy"
+    assert lines[0] == "error: no contender torhc; there are torch, torch-step, plain-torch, numpy"
     assert lines[1].startswith("error: plain-torch is written for an LSTM with dense matrices")

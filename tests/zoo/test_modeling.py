@@ -82,6 +82,19 @@ def test_state_carries_over_calls(variant):
 
 
 @every_variant
+@torch.no_grad()
+def test_step_equals_forward_and_leaves_the_states_given(variant):
+    model, ids = model_of(**variant), ids_of(3, 5)
+    whole, states = model(ids).logits, None
+    for t in range(5):
+        logits, after = model.step(ids[:, t], states)
+        torch.testing.assert_close(logits, whole[:, t], atol=1e-5, rtol=1e-5)
+        again, _ = model.step(ids[:, t], states)
+        assert torch.equal(again, logits)
+        states = after
+
+
+@every_variant
 @pytest.mark.parametrize("use_cache", [True, False])
 @torch.no_grad()
 def test_padding_changes_nothing_on_either_side_or_within(variant, use_cache):
