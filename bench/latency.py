@@ -136,6 +136,8 @@ def measure(folder: str | Path, contenders: list[str] | None = None, threads: in
         ZooError: an unknown contender, or two that do not give the same answers.
     """
     names = contenders or list(CONTENDERS)
+    if threads < 1:
+        raise ZooError(f"threads is {threads}; give at least 1")
     unknown = sorted(set(names) - set(CONTENDERS))
     if unknown:
         raise ZooError(f"no contender {', '.join(unknown)}; there are {', '.join(CONTENDERS)}")
@@ -185,7 +187,7 @@ def main(arguments: list[str] | None = None) -> int:
             given.out / name / f"latency-{slug(device)}.json",
             {"name": name, "device": device, "versions": versions()} | result,
         )
-    except ZooError as error:
+    except (ZooError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     width = max(map(len, result["milliseconds"]))

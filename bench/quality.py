@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -96,6 +97,14 @@ def _short(corpus: str) -> str:
     return Path(corpus).resolve().name.removesuffix(".gz").removesuffix(".txt")
 
 
+def _measured_before(path: Path, sha256: str) -> dict[str, Any]:
+    """Splits of the same weights that stand in the file already, so that measuring one does not lose the other."""
+    if not path.is_file():
+        return {}
+    before = json.loads(path.read_text(encoding="utf-8"))
+    return {split: before[split] for split in SPLITS if split in before} if before.get("sha256") == sha256 else {}
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Measures the checkpoints named on the command line; writes `results/<name>/<corpus>.json`."""
     parser = argparse.ArgumentParser(prog="python -m bench.quality", description=__doc__)
@@ -114,14 +123,15 @@ def main(arguments: list[str] | None = None) -> int:
                 result = measure(folder_of(checkpoint), given.corpus, given.data, splits, on_tokens=bar.update)
             corpus = result["corpus"]
             command = f"python -m bench.quality {name} --corpus {corpus} --data DIR"
-            write(given.out / name / f"{corpus}.json", result | {"name": name, "command": command})
+            path = given.out / name / f"{corpus}.json"
+            write(path, _measured_before(path, result["sha256"]) | result | {"name": name, "command": command})
             for split in splits:
                 row = result[split]
                 print(
                     f"{name} {corpus} {split}: perplexity {row['perplexity']:.2f} +- {row['standard_error']:.2f} over "
                     f"{row['targets']:,} targets, top-1 {row['top1']:.4f}, top-3 {row['top3']:.4f}"
                 )
-    except ZooError as error:
+    except (ZooError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
             sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
             write(given.out / name / "size.json", {"name": name, "sha256": sha256} | counts)
             print(f"{name}: {', '.join(f'{count:,} {what}' for what, count in counts.items())}")
-    except ZooError as error:
+    except (ZooError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

@@ -126,10 +126,11 @@ def _need(corpus: Corpus) -> None:
 
 def facts_of(state: dict[str, Any], device: str) -> dict[str, Any]:
     """What a run did, for recipe.toml and metrics.json."""
-    position, best = state["position"], state["best"]
+    position, best, last = state["position"], state["best"], state["history"][-1]
+    in_stage = last["epoch"] if last["stage"] == position["stage"] + 1 else 0.0  # it may not have been evaluated yet
     cuda = device != "cpu" and torch.cuda.is_available()
     return {
-        "epochs": round(position["epochs_before"] + state["history"][-1]["epoch"], 4),
+        "epochs": round(position["epochs_before"] + in_stage, 4),
         "best_epoch": round(best["epochs"], 4),
         "tokens": position["tokens"],
         "seconds": round(position["seconds"]),

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.torch import load_file, save
 
-import zoo
 from zoo.corpora import Corpus
 from zoo.modeling_rnnlm import RnnLmForCausalLM
 from zoo.scoring import TEMPERATURES, Scores, best_temperature, score_stream
@@ -22,13 +21,6 @@ from zoo.scoring import TEMPERATURES, Scores, best_temperature, score_stream
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-CODE = ("configuration_rnnlm.py", "weights_rnnlm.py", "cache_rnnlm.py", "modeling_rnnlm.py")
-AUTO_MAP = {
-    "AutoConfig": "configuration_rnnlm.RnnLmConfig",
-    "AutoModel": "modeling_rnnlm.RnnLmModel",
-    "AutoModelForCausalLM": "modeling_rnnlm.RnnLmForCausalLM",
-    "AutoModelForSequenceClassification": "modeling_rnnlm.RnnLmForSequenceClassification",
-}
 HALF_COST = 0.05  # validation perplexity that halving the file may cost
 
 
@@ -64,21 +56,19 @@ def save_checkpoint(
         tensors = load_file(weights)
         weights.unlink()  # the library's file is readable by its owner only
         weights.write_bytes(save(half_of(tensors) if half else tensors, metadata={"format": "pt"}))
-        config = json.loads((temporary / "config.json").read_text(encoding="utf-8"))
-        _write(temporary / "config.json", json.dumps(config | {"auto_map": AUTO_MAP}, indent=2, sort_keys=True))
         _write(temporary / "metrics.json", json.dumps(metrics, indent=2))
         _write(temporary / "recipe.toml", recipe)
-        for name in CODE:
-            shutil.copyfile(Path(zoo.__file__).with_name(name), temporary / name)
         for file in temporary.iterdir():
             with file.open("rb") as handle:
                 os.fsync(handle.fileno())
         if folder.exists():
             folder.rename(old)
         temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+    finally:
+        if old.exists() and not folder.exists():  # stopped between the two renames
+            old.rename(folder)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def half_of(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

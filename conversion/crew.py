@@ -24,10 +24,12 @@ class Crew:
         batch_size: stripes of all processes together.
 
     Raises:
-        RecipeError: the processes cannot have equal shares of the batch.
+        RecipeError: there is no such device, or the processes cannot have equal shares of the batch.
     """
 
     def __init__(self, device: str, batch_size: int):
+        if device == "cuda" and not torch.cuda.is_available():
+            raise RecipeError("device cuda, but torch finds none here; give --device cpu or auto")
         self.accelerator = Accelerator(cpu=device == "cpu")
         self.device = self.accelerator.device
         self.rank, self.count = self.accelerator.process_index, self.accelerator.num_processes

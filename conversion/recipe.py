@@ -60,7 +60,7 @@ class Stage:
     optimizer: Literal["sgd", "adam", "adamw"]
     lr: float = _number(least=1e-12)
     epochs: int = _number(least=1)
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[float, float] = _number((0.9, 0.999), most=0.999999)
     weight_decay: float = _number(0.0)
     schedule: Literal["constant", "plateau", "decay", "linear", "cosine"] = "constant"
     factor: float = _number(0.25, least=1e-6, most=1)
@@ -126,7 +126,7 @@ class Recipe:
     stage: tuple[Stage, ...]
     corpus: str = "ptb"
     description: str = ""
-    seed: int = _number(1)
+    seed: int = _number(1, most=2**63 - 1)
     priority: int = _number(0, least=float("-inf"))
     parent: str = ""
     max_vocabulary: int = _number(0)
@@ -199,10 +199,11 @@ def _read(cls: type[T], table: dict[str, Any], where: str) -> T:
     for name, entry in fields.items():
         if name in table:
             value = _value(table[name], hints[name], f"{where}: {name}")
-            least, most = entry.metadata.get("least", value), entry.metadata.get("most", value)
-            if isinstance(value, (int, float)) and not least <= value <= most:
-                bounds = f"at least {least}" + (f", at most {most}" if most < float("inf") else "")
-                raise RecipeError(f"{where}: {name} is {value}; allowed: {bounds}")
+            if entry.metadata:
+                least, most = entry.metadata["least"], entry.metadata["most"]
+                if not all(least <= number <= most for number in (value if isinstance(value, tuple) else (value,))):
+                    bounds = f"at least {least}" + (f", at most {most}" if most < float("inf") else "")
+                    raise RecipeError(f"{where}: {name} is {table[name]}; allowed: {bounds}")
             values[name] = value
         elif entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING:
             raise RecipeError(f"{where}: {name} is missing; it takes {_name_of(hints[name])}")

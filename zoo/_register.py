@@ -42,18 +42,23 @@ class _AfterImport(importlib.abc.MetaPathFinder):
     """Calls `action` once, right after the module `name` has been imported for the first time."""
 
     def __init__(self, name: str, action):
-        self.name, self.action = name, action
+        self.name, self.action, self.asking = name, action, False
 
     def find_spec(self, fullname, path, target=None):
-        if fullname != self.name:
+        if fullname != self.name or self.asking:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        self.asking = True  # the others, for the module itself
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self.asking = False
         if spec is None or spec.loader is None:
             return spec
         run = spec.loader.exec_module
 
         def exec_module(module):
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
             run(module)
             self.action()
 

@@ -48,6 +48,12 @@ class RecurrentState(CacheLayerMixin):
         if self.is_initialized:
             self.keys, self.values = self.keys[indices], self.values[indices]
 
+    def reset(self) -> None:
+        # The tensors may be somebody's outputs: they are let go, not zeroed.
+        self.keys = self.values = None  # type: ignore[assignment]
+        self.is_initialized = False
+        self.cumulative_length = 0
+
     def crop(self, *args) -> None:
         raise NotImplementedError("a recurrent state cannot be cropped; go back to a copy.deepcopy of the cache")
 

@@ -112,6 +112,8 @@ class RnnLmConfig(PreTrainedConfig):
             size = getattr(self, name)
             if size is not None and size < 1:
                 raise ValueError(f"{name} is {size}; it must be at least 1, or None for no projection")
+        if self.initializer_range < 0:
+            raise ValueError(f"initializer_range is {self.initializer_range}; it must be at least 0")
         for name in DROPOUTS:
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0 and below 1")
@@ -121,14 +123,16 @@ class RnnLmConfig(PreTrainedConfig):
                 f"{self.feature_size}; set output_projection_size={self.embedding_size} or tie_word_embeddings=False"
             )
         for key, spec in (self.weights or {}).items():
-            role, _, layer = key.partition(".")
-            if role not in ROLES or (layer and role not in LAYER_ROLES):
+            role, dot, layer = key.partition(".")
+            if role not in ROLES or (dot and role not in LAYER_ROLES):
                 raise ValueError(f"weights names the role {key!r}; roles are {', '.join(ROLES)}, a layer's is input.0")
-            if layer and not (layer.isdecimal() and int(layer) < self.num_hidden_layers):
+            if dot and layer not in map(str, range(self.num_hidden_layers)):
                 last = self.num_hidden_layers - 1
                 raise ValueError(f"weights names layer {layer!r} in {key!r}; layers are 0 to {last}")
             if role == "head" and self.tie_word_embeddings:
                 raise ValueError("weights names 'head', which is tied to 'embed'; set tie_word_embeddings=False")
+            if role in ("projection", "output_projection") and getattr(self, f"{role}_size") is None:
+                raise ValueError(f"weights names {key!r}, which this model has not; set {role}_size or leave it out")
             check_spec(spec, key)
 
 

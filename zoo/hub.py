@@ -9,6 +9,7 @@ import difflib
 import hashlib
 import json
 import math
+import os
 import re
 from pathlib import Path
 
@@ -35,8 +36,9 @@ def folder_of(name: str | Path, revision: str | None = None) -> Path:
         CheckpointError: nothing has this name, or the repository cannot be had.
     """
     given = str(name)
-    if given and Path(given).expanduser().is_dir():
-        return Path(given).expanduser()
+    folder = Path(os.path.expanduser(given))  # pathlib's raises for a user that there is not
+    if given and folder.is_dir():
+        return folder
     if NAME.fullmatch(given) and (CHECKPOINTS / given).is_dir():
         return CHECKPOINTS / given
     repository = REPOSITORY.fullmatch(given) if isinstance(name, str) else None

@@ -75,7 +75,10 @@ class LowRank(nn.Module):
 
     @classmethod
     def build(cls, spec: dict, rows: int, columns: int, bias: bool, lookup: bool) -> nn.Module:
-        """An empty matrix [rows, columns] of rank `spec["rank"]`."""
+        """An empty matrix [rows, columns] of rank `spec["rank"]`; ValueError for a rank above its smaller side."""
+        if spec["rank"] > min(rows, columns):
+            most = min(rows, columns)
+            raise ValueError(f"rank {spec['rank']} for a matrix {rows} x {columns}; it must be at most {most}")
         return cls(rows, columns, spec["rank"], bias, lookup)
 
     @staticmethod

@@ -14,18 +14,19 @@ import pytest
 import torch
 
 from conversion import build, checkpoint, queueing
-from conversion.checkpoint import AUTO_MAP, half_of
+from conversion.checkpoint import half_of
 from conversion.interruption import Interrupted
 from conversion.recipe import read_recipe
 from conversion.state import load_state, only_one
 from zoo.errors import CheckpointError
 from zoo.loading import load
+from zoo.modeling_rnnlm import AUTO_MAP
 
 from .tiny import write_recipe
 
 FILES = (
     "config.json model.safetensors generation_config.json tokenizer.json tokenizer_config.json recipe.toml metrics.json"
-    " cache_rnnlm.py configuration_rnnlm.py modeling_rnnlm.py weights_rnnlm.py"
+    " cache_rnnlm.py cells_rnnlm.py configuration_rnnlm.py modeling_rnnlm.py weights_rnnlm.py"
 )
 
 

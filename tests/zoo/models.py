@@ -11,8 +11,8 @@ VOCABULARY, EMBEDDING, HIDDEN, PROJECTION = 31, 7, 9, 5
 
 def config_of(cell="lstm", projected=False, form="dense", tied=True, layers=2, **more) -> RnnLmConfig:
     """A config at odd sizes; `form` is the form of every matrix."""
-    roles = ["embed", "input", "recurrent"] + (["projection"] if projected else []) + ["output_projection"]
-    roles += [] if tied else ["head"]
+    roles = ["embed", "input", "recurrent", "output_projection" if tied else "head"]
+    roles += ["projection"] if projected else []
     return RnnLmConfig(
         vocab_size=VOCABULARY,
         embedding_size=EMBEDDING,
