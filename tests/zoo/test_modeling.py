@@ -112,6 +112,28 @@ def test_padding_changes_nothing_on_either_side_or_within(variant, use_cache):
                 torch.testing.assert_close(c[row], c1[0], atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("use_cache", [True, False])
+@torch.no_grad()
+def test_a_pad_before_the_first_word_knows_nothing_of_it(use_cache):
+    model, mask = model_of(), torch.tensor([[0, 0, 1, 1], [0, 0, 0, 0]])
+    one = model(torch.tensor([[1, 1, 5, 6], [1, 1, 1, 1]]), attention_mask=mask, use_cache=use_cache).logits
+    other = model(torch.tensor([[1, 1, 9, 6], [1, 1, 1, 1]]), attention_mask=mask, use_cache=use_cache).logits
+    nothing = model.lm_head(torch.zeros(model.config.feature_size))
+    assert torch.equal(one[0, :2], other[0, :2])
+    torch.testing.assert_close(one[0, :2], nothing.expand(2, -1))
+    torch.testing.assert_close(one[1], nothing.expand(4, -1))
+
+
+@torch.no_grad()
+def test_hooks_on_a_matrix_act_on_whole_texts_too():
+    model, ids = model_of(), ids_of(2, 5)
+    before = model(ids).logits
+    handle = model.model.layers[0].input.register_forward_hook(lambda module, args, output: output + 1)
+    assert not torch.allclose(model(ids).logits, before)
+    handle.remove()
+    assert torch.equal(model(ids).logits, before)
+
+
 @torch.no_grad()
 def test_fused_kernel_and_unrolled_loop_agree_in_training_mode():
     for variant in ({"cell": "lstm", "projected": True}, {"cell": "gru"}, {"cell": "rnn"}):
@@ -247,6 +269,20 @@ def test_truncated_bptt_detaches_and_gradient_checkpointing_equals_plain():
     model(ids, labels=ids).loss.backward()
     for a, p in zip(plain, model.parameters(), strict=True):
         torch.testing.assert_close(a, p.grad)
+    cache = RnnLmCache.from_states(model.config, [(h.detach(), c.detach()) for h, c in cache.states()])
+    carried = model(ids, past_key_values=cache).logits
+    model.gradient_checkpointing_disable()
+    torch.testing.assert_close(carried, model(ids, past_key_values=cache, use_cache=False).logits)
+
+
+@torch.no_grad()
+def test_reset_forgets_the_state_and_leaves_outputs_alone():
+    model, ids = model_of(), ids_of(2, 1)
+    out = model(ids, output_hidden_states=True)
+    kept = out.hidden_states[-1].clone()
+    out.past_key_values.reset()
+    assert torch.equal(out.hidden_states[-1], kept)
+    torch.testing.assert_close(model(ids, past_key_values=out.past_key_values).logits, out.logits)
 
 
 def test_classification_reads_the_last_word_on_any_padding_side():
@@ -281,6 +317,14 @@ def test_errors_name_what_is_wrong():
         model(ids, attention_mask=torch.ones(2, 3))
     with pytest.raises(ValueError, match="exactly one"):
         model()
+    with pytest.raises(ValueError, match="has 1 layers, the model 2"):
+        model(ids, past_key_values=RnnLmCache(config_of(layers=1)))
+    with pytest.raises(ValueError, match="holds a state of shapes"):
+        model(ids, past_key_values=model_of(cell="gru")(ids).past_key_values)
+    with pytest.raises(ValueError, match="give at least one word"):
+        model(ids[:, :0])
+    with pytest.raises(ValueError, match="stored as low_rank"):
+        model_of(form="low_rank").resize_token_embeddings(50)
     with pytest.raises(NotImplementedError, match="cannot be cropped"):
         model(ids).past_key_values.crop(2)
 

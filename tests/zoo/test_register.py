@@ -32,6 +32,12 @@ def test_auto_classes_know_ours(order):
     assert run(code + "print(type(AutoModelForCausalLM.from_config(config)).__name__)") == "RnnLmForCausalLM"
 
 
+def test_a_mere_look_for_the_module_does_not_lose_the_registration():
+    code = "import zoo, importlib.util\nimportlib.util.find_spec('transformers.models.auto.modeling_auto')\n"
+    code += "from transformers import AutoModelForCausalLM\n"
+    assert run(code + "print(type(AutoModelForCausalLM.from_config(zoo.RnnLmConfig())).__name__)") == "RnnLmForCausalLM"
+
+
 def test_unknown_attribute_names_the_known_ones():
     import zoo
 

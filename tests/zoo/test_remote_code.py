@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from conversion.checkpoint import save_checkpoint
+from zoo import RnnLmForCausalLM
+from zoo.modeling_rnnlm import AUTO_MAP, CODE
 from zoo.tokenization import build_tokenizer
 
 from .folders import WORDS
@@ -63,6 +65,13 @@ def test_folder_loads_where_our_packages_are_not_importable(tmp_path, variant):
         torch.testing.assert_close(torch.tensor(found["logits"]), expected)
         generated = model.generate(ids, attention_mask=mask, max_new_tokens=3, do_sample=False)
         assert found["generated"] == generated.tolist()
+
+
+def test_a_model_loaded_and_saved_again_takes_its_code_along(tmp_path):
+    save_checkpoint(model_of(), build_tokenizer(WORDS), tmp_path / "made", "", {}, half=True)
+    RnnLmForCausalLM.from_pretrained(tmp_path / "made").save_pretrained(tmp_path / "again")
+    assert json.loads((tmp_path / "again" / "config.json").read_text())["auto_map"] == AUTO_MAP
+    assert all((tmp_path / "again" / name).is_file() for name in CODE)
 
 
 def test_untrusted_folder_says_which_flag_to_give(tmp_path):
