@@ -7,6 +7,7 @@ so that a disturbance of the machine falls on all of them, and are timed only af
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 import time
 from collections.abc import Callable
@@ -180,12 +181,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of results (default: bench/results)")
     given = parser.parse_args(arguments)
     try:
-        device = cpu_name()
-        result = measure(folder_of(given.checkpoint), given.backend, given.threads)
+        device, folder = cpu_name(), folder_of(given.checkpoint)
+        result = measure(folder, given.backend, given.threads)
+        sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
         name = name_of(given.checkpoint)
         write(
             given.out / name / f"latency-{slug(device)}.json",
-            {"name": name, "device": device, "versions": versions()} | result,
+            {"name": name, "sha256": sha256, "device": device, "versions": versions()} | result,
         )
     except (ZooError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

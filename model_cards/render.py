@@ -36,6 +36,7 @@ class Facts:
     sha256: dict[str, str]  # file -> sha256
     size: dict  # of bench.size
     quality: dict[str, dict]  # corpus -> results of bench.quality
+    latency: list[dict]  # of bench.latency, one per device
 
     @property
     def parent(self) -> str | None:
@@ -89,18 +90,19 @@ def gather(root: Path, name: str) -> Facts:
     measured = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))}
     size = measured.get("size")
     quality = {stem: found for stem, found in measured.items() if set(SPLITS) <= set(found)}
+    latency = [found for stem, found in measured.items() if stem.startswith("latency-")]
     if not size:
         raise CheckpointError(f"{name} has no {results / 'size.json'}; measure it: python -m bench.size {name}")
     if not quality:
         raise CheckpointError(f"{name} has no quality in {results}; measure it: python -m bench.quality {name}")
-    for stem, found in [("size", size), *quality.items()]:
+    for stem, found in measured.items():
         if found["sha256"] != sha256["model.safetensors"]:
-            verb = "size" if stem == "size" else "quality"
+            verb = "quality" if stem in quality else stem.partition("-")[0]
             raise CheckpointError(
                 f"{results / stem}.json was measured on other weights; measure again: python -m bench.{verb} {name}"
             )
     recipe = (folder / "recipe.toml").read_text(encoding="utf-8").strip()
-    return Facts(name, read_layout(folder), recipe, sha256, size, quality)
+    return Facts(name, read_layout(folder), recipe, sha256, size, quality, latency)
 
 
 def card(facts: Facts) -> str:
@@ -148,6 +150,7 @@ def card(facts: Facts) -> str:
         parentage=f"Compressed from `{facts.parent}`." if facts.parent else "Trained from scratch.",
         recipe=facts.recipe,
         quality="\n".join(_quality_table(on, found) for on, found in facts.quality.items()),
+        latency="\n".join(map(_latency_table, facts.latency)) or "Not measured yet.\n",
         commands="\n".join(
             f"| quality on {on} | `{found['command']}` |" for on, found in facts.quality.items()
         ),
@@ -155,6 +158,19 @@ def card(facts: Facts) -> str:
         **{key: corpus[key].strip() for key in ("title", "licence", "style", "limits")},
     )
     return f"---\n{metadata.to_yaml()}\n---\n\n{page}"
+
+
+def _latency_table(found: dict) -> str:
+    """What was timed on one device."""
+    lines = [
+        f"{found['device']}, {found['protocol']['threads']} thread(s):",
+        "",
+        "| what | mean ms | median ms | p95 ms |",
+        "|---|---:|---:|---:|",
+    ]
+    for contender, ms in found["milliseconds"].items():
+        lines.append(f"| {contender} | {ms['mean']:.3f} | {ms['median']:.3f} | {ms['p95']:.3f} |")
+    return "\n".join([*lines, ""])
 
 
 def _quality_table(corpus: str, found: dict) -> str:
