@@ -50,7 +50,12 @@ def root(tmp_path: Path) -> Path:
     results.mkdir(parents=True)
     (results / "size.json").write_text(json.dumps(measured | size))
     (results / "ptb.json").write_text(json.dumps(measured | quality))
-    (results / "latency-phone.json").write_text(json.dumps(measured | {"median": 1}))
+    latency = {
+        "device": "Some phone",
+        "protocol": {"threads": 1},
+        "milliseconds": {"torch": {"mean": 2.5, "median": 2.25, "p95": 3.125, "p99": 4}},
+    }
+    (results / "latency-some-phone.json").write_text(json.dumps(measured | latency))
     return tmp_path
 
 
@@ -79,6 +84,7 @@ def test_card_holds_the_numbers(root: Path):
     text = render.pages(root)[root / "model_cards/cards/tiny.md"]
     assert "$" not in text
     assert "82,430 | 87.12 | 0.51 | 86.62 | 0.2512 | 0.4012 | 0.0115" in text
+    assert "Some phone, 1 thread(s)" in text and "| torch | 2.500 | 2.250 | 3.125 |" in text
     assert "2,653,200 | 2,653,000 | 5,309,000" in text and "adds 240,000" in text
     assert "Compressed from `big`" in text and RECIPE.strip() in text
     assert "not be redistributed" in text
