@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,11 +22,20 @@ from zoo.layout import read_layout
 
 from .report import RESULTS, cpu_name, name_of, slug, versions, write
 
+if TYPE_CHECKING:
+    import torch
+
 WARM_UP, TIMED, BLOCK = 100, 1000, 100
 CHECKED = 50
 TOP = 3
 # A contender's step: id of the word read -> ids and log probabilities of the TOP words; the state stays inside.
 Step = Callable[[int], tuple[list[int], list[float]]]
+
+
+def best(logits: torch.Tensor) -> tuple[list[int], list[float]]:
+    """Logits [V] -> ids and log probabilities of the TOP words; the same work for every contender in torch."""
+    top = logits.log_softmax(-1).topk(TOP)
+    return top.indices.tolist(), top.values.tolist()
 
 
 def zoo_torch(folder: Path) -> Step:
@@ -40,9 +50,7 @@ def zoo_torch(folder: Path) -> Step:
 
     @torch.no_grad()
     def step(token: int) -> tuple[list[int], list[float]]:
-        logits = model(torch.tensor([[token]]), past_key_values=cache).logits[0, -1]
-        top = logits.log_softmax(-1).topk(TOP)
-        return top.indices.tolist(), top.values.tolist()
+        return best(model(torch.tensor([[token]]), past_key_values=cache).logits[0, -1])
 
     return step
 
@@ -60,8 +68,7 @@ def zoo_torch_step(folder: Path) -> Step:
     def step(token: int) -> tuple[list[int], list[float]]:
         nonlocal states
         logits, states = model.step(torch.tensor([token]), states)
-        top = logits[0].log_softmax(-1).topk(TOP)
-        return top.indices.tolist(), top.values.tolist()
+        return best(logits[0])
 
     return step
 
@@ -94,8 +101,7 @@ def plain_torch(folder: Path) -> Step:
             x = torch.sigmoid(o) * torch.tanh(c)
             x = x if P is None else x @ P.T
             state[number] = (x, c)
-        top = torch.addmm(head_bias, x, head)[0].log_softmax(-1).topk(TOP)
-        return top.indices.tolist(), top.values.tolist()
+        return best(torch.addmm(head_bias, x, head)[0])
 
     return step
 
@@ -110,9 +116,9 @@ def zoo_numpy(folder: Path) -> Step:
     def step(token: int) -> tuple[list[int], list[float]]:
         nonlocal state
         log_probs, state = model.step(token, state)
-        best = np.argpartition(-log_probs, TOP)[:TOP]
-        best = best[np.argsort(-log_probs[best])]
-        return best.tolist(), log_probs[best].tolist()
+        top = np.argpartition(-log_probs, TOP)[:TOP]
+        top = top[np.argsort(-log_probs[top])]
+        return top.tolist(), log_probs[top].tolist()
 
     return step
 

@@ -78,16 +78,8 @@ def measure(
 
 def _row(scores: Scores, temperature: float | None) -> dict[str, Any]:
     """One split's columns; what a temperature gives stands in a column of its own."""
-    return {
-        "targets": scores.targets,
-        "perplexity": scores.perplexity,
-        "standard_error": scores.standard_error,
-        "perplexity_at_temperature": None if temperature is None else scores.perplexity_at(temperature),
-        "top1": scores.top1,
-        "top3": scores.top3,
-        "reciprocal_perplexity": scores.reciprocal_perplexity,
-        "ms_per_token": scores.ms_per_token,
-    }
+    at_temperature = None if temperature is None else scores.perplexity_at(temperature)
+    return {**scores.summary(), "perplexity_at_temperature": at_temperature}
 
 
 def _short(corpus: str) -> str:

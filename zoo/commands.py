@@ -168,17 +168,8 @@ def evaluate(given: Namespace) -> int:
     tokens = corpus.splits[given.split]
     with tqdm(total=len(tokens), unit=" tokens", unit_scale=True, delay=2, disable=None, leave=False) as bar:
         scores = score_stream(model, tokens, corpus.eos_id, batch_size=given.batch_size, on_tokens=bar.update)
-    rows = {
-        "targets": scores.targets,
-        "perplexity": scores.perplexity,
-        "standard_error": scores.standard_error,
-        "top1": scores.top1,
-        "top3": scores.top3,
-        "reciprocal_perplexity": scores.reciprocal_perplexity,
-        "ms_per_token": scores.ms_per_token,
-    }
     if given.json:
-        _print_json({"model": given.name, "corpus": given.corpus, "split": given.split, **rows})
+        _print_json({"model": given.name, "corpus": given.corpus, "split": given.split, **scores.summary()})
         return 0
     print(f"{given.name} on {given.corpus} {given.split}: {scores.targets:,} targets")
     print(f"perplexity    {scores.perplexity:.2f} +- {scores.standard_error:.2f} (standard error)")

@@ -64,6 +64,18 @@ class Scores:
         """1 / perplexity, which Grachev et al. 2019 print as accuracy; to compare with the paper, not a recall."""
         return 1 / self.perplexity
 
+    def summary(self) -> dict[str, float]:
+        """The numbers that are told of a split, by name; none of them with a temperature."""
+        return {
+            "targets": self.targets,
+            "perplexity": self.perplexity,
+            "standard_error": self.standard_error,
+            "top1": self.top1,
+            "top3": self.top3,
+            "reciprocal_perplexity": self.reciprocal_perplexity,
+            "ms_per_token": self.ms_per_token,
+        }
+
     def perplexity_at(self, temperature: float) -> float:
         """exp of the mean loss at one of the temperatures that were scored."""
         return _exp(self.nll_at[temperature] / self.targets)
