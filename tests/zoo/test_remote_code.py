@@ -69,9 +69,11 @@ def test_folder_loads_where_our_packages_are_not_importable(tmp_path, variant):
 
 def test_a_model_loaded_and_saved_again_takes_its_code_along(tmp_path):
     save_checkpoint(model_of(), build_tokenizer(WORDS), tmp_path / "made", "", {}, half=True)
+    (tmp_path / "again").mkdir()
+    (tmp_path / "again" / CODE[0]).write_text("of an older release")
     RnnLmForCausalLM.from_pretrained(tmp_path / "made").save_pretrained(tmp_path / "again")
     assert json.loads((tmp_path / "again" / "config.json").read_text())["auto_map"] == AUTO_MAP
-    assert all((tmp_path / "again" / name).is_file() for name in CODE)
+    assert all((tmp_path / "again" / name).read_text() == (tmp_path / "made" / name).read_text() for name in CODE)
 
 
 def test_untrusted_folder_says_which_flag_to_give(tmp_path):

@@ -65,8 +65,7 @@ class RnnLmPreTrainedModel(PreTrainedModel):
         super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
         if is_main_process:
             for name in CODE:
-                if not (target := Path(save_directory) / name).exists():
-                    shutil.copyfile(Path(__file__).with_name(name), target)
+                shutil.copyfile(Path(__file__).with_name(name), Path(save_directory) / name)
 
     def resize_token_embeddings(self, new_num_tokens=None, *args, **kwargs):
         """As the library's; ValueError where the words are stored compressed."""
