@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import sys
 from pathlib import Path
 
+from zoo.counts import count, total
 from zoo.errors import ZooError
 from zoo.hub import folder_of, verify
-from zoo.tensors import TensorFile
 
 from .report import RESULTS, name_of, write
 
@@ -22,24 +21,18 @@ def measure(folder: str | Path) -> dict[str, int]:
     """Counts the parameters, nonzeros and bytes of a checkpoint folder from its files alone.
 
     Returns:
-        parameters: numbers stored, a tied head once; nonzeros: those that are not zero;
-        bytes: config.json and model.safetensors; tokenizer_bytes: the tokenizer's files.
+        parameters: numbers of the factors that the matrices are stored as, a tied head once; nonzeros: those that are
+        not zero; bytes: config.json and model.safetensors; tokenizer_bytes: the tokenizer's files.
 
     Raises:
-        CheckpointError: the folder lacks a file or its weights are damaged.
+        CheckpointError: the folder lacks a file, its weights are damaged, or config and weights do not belong together.
     """
     folder = Path(folder)
     verify(folder)
-    tied = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("tie_word_embeddings", True)
-    parameters = nonzeros = 0
-    for name, numbers, filled, _ in TensorFile(folder).stored():
-        if tied and name.startswith("lm_head.") and name != "lm_head.bias":
-            continue
-        parameters += numbers
-        nonzeros += filled
+    counts = total(count(folder))
     return {
-        "parameters": parameters,
-        "nonzeros": nonzeros,
+        "parameters": counts["parameters"],
+        "nonzeros": counts["nonzeros"],
         "bytes": sum((folder / name).stat().st_size for name in NETWORK_FILES),
         "tokenizer_bytes": sum((folder / name).stat().st_size for name in TOKENIZER_FILES),
     }

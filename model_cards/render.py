@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+from zoo import specs
 from zoo.errors import CheckpointError, ZooError
 from zoo.layout import Layout, read_layout
 
@@ -51,11 +52,7 @@ class Facts:
     @property
     def description(self) -> str:
         """Cell, layers, widths and weight forms in one line."""
-        text = self.layout.describe()
-        for role, spec in sorted(self.layout.weights.items()):
-            fields = ", ".join(f"{key} {value}" for key, value in sorted(spec.items()) if key != "form")
-            text += f", {role} {spec['form'].replace('_', '-')}{f' ({fields})' if fields else ''}"
-        return text
+        return ", ".join([self.layout.describe(), *forms_in_words(self.layout)])
 
     @property
     def catalog_row(self) -> dict:
@@ -72,6 +69,30 @@ class Facts:
             },
             "sha256": self.sha256,
         }
+
+
+def forms_in_words(layout: Layout) -> list[str]:
+    """The weight forms that are not dense, those that most matrices share last."""
+    groups: dict[str, list[str]] = {}
+    for name in layout.shapes:
+        groups.setdefault(specs.words(layout.spec(name)), []).append(name)
+    if groups.keys() == {"dense"}:
+        return []
+    *few, (form, _) = sorted(groups.items(), key=lambda group: len(group[1]))
+    told = [f"{' '.join(roles(names, layout))} {form}" for form, names in few if form != "dense"]
+    if form == "dense":
+        return told
+    return [*told, f"all else {form}" if few else f"all {form}"]
+
+
+def roles(names: list[str], layout: Layout) -> list[str]:
+    """Names of matrices, those of all layers as one."""
+    told = []
+    for name in names:
+        role = name.partition(".")[0]
+        layers = {other for other in layout.shapes if other.partition(".")[0] == role}
+        told.append(role if layers <= set(names) else name)
+    return list(dict.fromkeys(told))
 
 
 def gather(root: Path, name: str) -> Facts:

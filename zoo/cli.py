@@ -1,4 +1,4 @@
-"""The `zoo` command: suggest, list, info, evaluate."""
+"""The `zoo` command: suggest, list, info, evaluate, and those of `conversion`: compress, export, import."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ from collections.abc import Sequence
 from . import __version__, commands
 from .errors import ZooError
 
+# Commands with a parser of their own, in the module that does the work: command -> (module, help).
+DELEGATED = {
+    "compress": ("conversion.compress", "make a smaller checkpoint of one"),
+    "export": ("conversion.exporters", "write a checkpoint as ONNX or for a device"),
+    "import": ("conversion.importers", "make a checkpoint of other people's weights"),
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; 0: done, 2: an error that is told in one line, 130: interrupted, 141: the reader has gone."""
@@ -17,7 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="replace" if stream is sys.stdin else "backslashreplace")
-    given = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words and words[0] in DELEGATED:
+        return commands.delegate(DELEGATED[words[0]][0], words[0], words[1:])
+    given = _parser().parse_args(words)
     try:
         code = given.run(given)
         sys.stdout.flush()
@@ -83,4 +93,6 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--threads", type=int, help="CPU threads (default: what torch takes)")
     evaluate.add_argument("--json", action="store_true", help="one JSON object")
     evaluate.set_defaults(run=commands.evaluate)
+    for command, (_, help_) in DELEGATED.items():  # here for the list of commands only
+        verbs.add_parser(command, help=help_, add_help=False)
     return parser

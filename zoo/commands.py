@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import json
 import sys
 from argparse import Namespace
@@ -121,23 +122,17 @@ def list_(given: Namespace) -> int:
 
 
 def info(given: Namespace) -> int:
-    """Network, counts by role, recipe and measured numbers of a checkpoint."""
+    """Network, counts by matrix, recipe and measured numbers of a checkpoint."""
     from .hub import folder_of
-    from .info import describe
+    from .info import describe, table
 
     folder = folder_of(given.name)
     found = describe(folder)
     if given.json:
         _print_json({"name": given.name, **found})
         return 0
-    print(f"{given.name}: {found['network']}")
-    for role, spec in found["forms"].items():
-        print(f"  {role}: {', '.join(f'{key} {value}' for key, value in spec.items())}")
-    table = [("role", "parameters", "nonzeros", "bytes")]
-    for role, counts in [*found["roles"].items(), ("total", found["total"])]:
-        table.append((role, *(f"{count:,}" for count in counts.values())))
-    print()
-    _print_table(table, right=(1, 2, 3))
+    print(f"{given.name}: {found['network']}\n")
+    _print_table(table(found), right=(1, 2, 4, 5, 6))
     if found["metrics"] is not None:
         print("\nmeasured")
         for key, value in _leaves(found["metrics"]):
@@ -179,6 +174,19 @@ def evaluate(given: Namespace) -> int:
     if given.batch_size > 1:
         print(f"Scored in {given.batch_size} stripes; published numbers use --batch-size 1.")
     return 0
+
+
+def delegate(module: str, command: str, arguments: Sequence[str]) -> int:
+    """A command of another package, which need not be there where only the weights are used."""
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and error.name.partition(".")[0] in ("conversion",):
+            print(f"error: zoo {command} needs the package conversion; install the whole rnnlm-zoo", file=sys.stderr)
+        else:
+            print(f"error: zoo {command} needs {error.name}: pip install 'rnnlm-zoo[train]'", file=sys.stderr)
+        return 2
+    return found.main(list(arguments), prog=f"zoo {command}")
 
 
 def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

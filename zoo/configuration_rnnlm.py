@@ -9,10 +9,10 @@ from typing import Literal
 from huggingface_hub.dataclasses import strict
 from transformers import GenerationConfig, PreTrainedConfig
 
-from .weights_rnnlm import check_spec
+from .weights_rnnlm import check_size, check_spec
 
-ROLES = ("embed", "input", "recurrent", "projection", "output_projection", "head")
-LAYER_ROLES = ("input", "recurrent", "projection")
+ROLES = ("embed", "input", "recurrent", "candidate", "projection", "output_projection", "head")
+LAYER_ROLES = ("input", "recurrent", "candidate", "projection")
 DROPOUTS = ("input_dropout", "layer_dropout", "output_dropout", "embedding_dropout", "weight_drop")
 # What transformers itself passes to a config beside the declared fields.
 LIBRARY_ARGUMENTS = frozenset(
@@ -38,7 +38,8 @@ class RnnLmConfig(PreTrainedConfig):
         tie_word_embeddings: the head uses the embedding's matrix.
         head_bias: the head adds a bias per word.
         weights: role -> weight form, e.g. `{"recurrent": {"form": "low_rank", "rank": 32}}`. Roles: embed, input,
-            recurrent, projection, output_projection, head; `recurrent.1` overrides layer 1. Missing: dense.
+            recurrent, candidate (of a projected GRU; missing: as recurrent), projection, output_projection, head;
+            `recurrent.1` overrides layer 1. Missing: dense. The forms: `weights_rnnlm.FORMS`.
         input_dropout, layer_dropout, output_dropout: dropout of word vectors, between layers, before the head.
         embedding_dropout: share of whole words dropped from the embedding.
         weight_drop: share of recurrent weights dropped (Merity et al. 2017, section 2).
@@ -101,7 +102,29 @@ class RnnLmConfig(PreTrainedConfig):
         if role == "head" and self.tie_word_embeddings:
             role = "embed"
         own = forms.get(f"{role}.{layer}") if layer is not None else None
+        if role == "candidate" and not own and role not in forms:
+            return self.form_of("recurrent", layer)
         return own or forms.get(role) or {"form": "dense"}
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, int]]:
+        """(rows, columns) of every matrix: `embed`, `input.0`, `recurrent.0` ..., `head` where it is its own."""
+        H, P, O = self.hidden_size, self.projection_size, self.layer_output_size
+        projected_gru = self.cell == "gru" and P is not None
+        rows = 2 * O + H if projected_gru else {"lstm": 4, "gru": 3, "rnn": 1}[self.cell] * H
+        shapes = {"embed": (self.vocab_size, self.embedding_size)}
+        for layer in range(self.num_hidden_layers):
+            shapes[f"input.{layer}"] = (rows, self.embedding_size if layer == 0 else O)
+            shapes[f"recurrent.{layer}"] = (2 * O if projected_gru else rows, O)
+            if projected_gru:
+                shapes[f"candidate.{layer}"] = (H, O)
+            if P is not None:
+                shapes[f"projection.{layer}"] = (P, H)
+        if self.output_projection_size is not None:
+            shapes["output_projection"] = (self.output_projection_size, O)
+        if not self.tie_word_embeddings:
+            shapes["head"] = (self.vocab_size, self.feature_size)
+        return shapes
 
     def validate_architecture(self):
         """Refuses sizes, rates and weight forms that no model can have."""
@@ -133,7 +156,12 @@ class RnnLmConfig(PreTrainedConfig):
                 raise ValueError("weights names 'head', which is tied to 'embed'; set tie_word_embeddings=False")
             if role in ("projection", "output_projection") and getattr(self, f"{role}_size") is None:
                 raise ValueError(f"weights names {key!r}, which this model has not; set {role}_size or leave it out")
-            check_spec(spec, key)
+            if role == "candidate" and not (self.cell == "gru" and self.projection_size is not None):
+                raise ValueError(f"weights names {key!r}, which only a GRU with projection_size has; leave it out")
+            check_spec(spec, f"weights[{key!r}]")
+        for name, (rows, columns) in self.shapes.items():
+            role, _, layer = name.partition(".")
+            check_size(self.form_of(role, int(layer) if layer else None), f"weights of {name}", rows, columns)
 
 
 __all__ = ["RnnLmConfig"]

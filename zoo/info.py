@@ -1,60 +1,66 @@
-"""What a checkpoint folder holds, from its files alone: the network, counts by role, recipe, measured numbers."""
+"""What a checkpoint folder holds, from its files alone: the network, counts by matrix, recipe, measured numbers."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import re
 from pathlib import Path
 from typing import Any
 
+from .counts import COUNTS, Part, count, total
 from .errors import CheckpointError
 from .hub import verify
 from .layout import read_layout
-from .tensors import TensorFile
 
-LAYER = re.compile(r"model\.layers\.(\d+)\.(\w+)")
-COUNTS = ("parameters", "nonzeros", "bytes")
+HEADER = ("matrix", "rows", "columns", "form", *COUNTS)
 
 
 def describe(folder: str | Path) -> dict[str, Any]:
     """Summary of a checkpoint folder.
 
     Returns:
-        network: one line; roles: role -> {parameters, nonzeros, bytes in the file}, layers numbered from 0, a tied head
-        under `embed`; total: their sums; recipe: text of recipe.toml or None; metrics: metrics.json or None.
+        network: one line; forms: role -> spec, as in config.json; matrices: one `zoo.counts.Part` as a dict each, the
+        biases after the matrices, a tied head under `embed`; roles: role -> {parameters, nonzeros, bytes in the file},
+        layers numbered from 0, what a GRU's candidate has with the recurrent ones; total: their sums; recipe: text of
+        recipe.toml or None; metrics: metrics.json or None.
 
     Raises:
-        CheckpointError: the folder lacks a file, or one is damaged.
+        CheckpointError: the folder lacks a file, or one is damaged, or config and weights do not belong together.
     """
     folder = Path(folder)
     verify(folder)
-    layout = read_layout(folder)
-    roles: dict[str, dict[str, int]] = {}
-    for name, *counts in TensorFile(folder).stored():
-        role = roles.setdefault(_role(name), dict.fromkeys(COUNTS, 0))
-        for what, count in zip(COUNTS, counts, strict=True):
-            role[what] += count
+    layout, parts = read_layout(folder), count(folder)
     return {
         "network": layout.describe(),
         "forms": {role: dict(spec) for role, spec in layout.weights.items()},
-        "roles": roles,
-        "total": {what: sum(role[what] for role in roles.values()) for what in COUNTS},
+        "matrices": [dataclasses.asdict(part) for part in parts],
+        "roles": _by_role(parts),
+        "total": total(parts),
         "recipe": _text(folder / "recipe.toml"),
         "metrics": _metrics(folder / "metrics.json"),
     }
 
 
-def _role(tensor: str) -> str:
-    """Role of a tensor by its name; biases under `bias`."""
-    layer = LAYER.match(tensor)
-    if layer:
-        number, part = layer.groups()
-        part = {"candidate": "recurrent", "candidate_bias": "bias"}.get(part, part)
-        return f"{part}.{number}"
-    if tensor == "lm_head.bias":
-        return "bias.head"
-    first = tensor.removeprefix("model.").partition(".")[0]
-    return {"embed_tokens": "embed", "lm_head": "head"}.get(first, first)
+def table(found: dict[str, Any]) -> list[tuple[str, ...]]:
+    """The counts of what `describe` found as rows of text: a header, a row per matrix and bias, their sums."""
+    rows = [HEADER]
+    for part in found["matrices"]:
+        rows.append((part["name"], f"{part['rows']:,}", f"{part['columns']:,}", part["form"], *_numbers(part)))
+    return [*rows, ("total", "", "", "", *_numbers(found["total"]))]
+
+
+def _numbers(counts: dict[str, Any]) -> list[str]:
+    """The three counts as text."""
+    return [f"{counts[what]:,}" for what in COUNTS]
+
+
+def _by_role(parts: list[Part]) -> dict[str, dict[str, int]]:
+    """Counts of what belongs to a role, in the order of the network."""
+    roles: dict[str, list[Part]] = {}
+    for part in parts:
+        role = part.name.replace("candidate_bias.", "bias.").replace("candidate.", "recurrent.")
+        roles.setdefault(role, []).append(part)
+    return {role: total(own) for role, own in roles.items()}
 
 
 def _text(path: Path) -> str | None:

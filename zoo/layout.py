@@ -1,6 +1,6 @@
 """What a checkpoint's config.json says, read and checked without torch or transformers.
 
-Letters: D embedding, P projection, O layer output (P if projected, else H).
+Letters: V vocabulary, D embedding, H hidden, P projection, O layer output (P if projected, else H), L layers.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import specs
 from .errors import CheckpointError
 
 CELLS = ("lstm", "gru", "rnn")
-DENSE: Mapping[str, Any] = {"form": "dense"}
+ROLES = ("embed", "input", "recurrent", "candidate", "projection", "output_projection", "head")
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Layout:
     output_projection_size: int | None
     tie_word_embeddings: bool
     head_bias: bool
-    weights: Mapping[str, Mapping[str, Any]]
+    weights: Mapping[str, specs.Spec]
     special_ids: tuple[int, ...]
     eos_id: int | None
 
@@ -44,10 +45,49 @@ class Layout:
         """Width of what the head reads."""
         return self.layer_output_size if self.output_projection_size is None else self.output_projection_size
 
-    def form_of(self, role: str, layer: int | None = None) -> Mapping[str, Any]:
+    def form_of(self, role: str, layer: int | None = None) -> specs.Spec:
         """Weight form of a role; a layer's own entry comes before the role's."""
+        if role == "head" and self.tie_word_embeddings:
+            role = "embed"
         own = self.weights.get(f"{role}.{layer}") if layer is not None else None
-        return own or self.weights.get(role) or DENSE
+        if role == "candidate" and not own and role not in self.weights:
+            return self.form_of("recurrent", layer)
+        return own or self.weights.get(role) or specs.DENSE
+
+    def spec(self, name: str) -> specs.Spec:
+        """Weight form of a matrix by its name, a key of `shapes`."""
+        role, _, layer = name.partition(".")
+        return self.form_of(role, int(layer) if layer else None)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, int]]:
+        """(rows, columns) of every matrix: `embed`, `input.0`, `recurrent.0` ..., `head` where it is its own."""
+        H, P, O = self.hidden_size, self.projection_size, self.layer_output_size
+        projected_gru = self.cell == "gru" and P is not None
+        rows = 2 * O + H if projected_gru else {"lstm": 4, "gru": 3, "rnn": 1}[self.cell] * H
+        shapes = {"embed": (self.vocab_size, self.embedding_size)}
+        for layer in range(self.num_hidden_layers):
+            shapes[f"input.{layer}"] = (rows, self.embedding_size if layer == 0 else O)
+            shapes[f"recurrent.{layer}"] = (2 * O if projected_gru else rows, O)
+            if projected_gru:
+                shapes[f"candidate.{layer}"] = (H, O)
+            if P is not None:
+                shapes[f"projection.{layer}"] = (P, H)
+        if self.output_projection_size is not None:
+            shapes["output_projection"] = (self.output_projection_size, O)
+        if not self.tie_word_embeddings:
+            shapes["head"] = (self.vocab_size, self.feature_size)
+        return shapes
+
+    @property
+    def biases(self) -> dict[str, int]:
+        """Length of every bias by the name of its tensor."""
+        biases = {}
+        for layer in range(self.num_hidden_layers):
+            biases[f"model.layers.{layer}.bias"] = self.shapes[f"input.{layer}"][0]
+            if self.cell == "gru" and self.projection_size is None:
+                biases[f"model.layers.{layer}.candidate_bias"] = self.hidden_size
+        return biases | ({"lm_head.bias": self.vocab_size} if self.head_bias else {})
 
     def describe(self) -> str:
         """Layers, cell and widths in one line."""
@@ -58,6 +98,14 @@ class Layout:
             f"{self.num_hidden_layers} x {self.cell.upper()} {self.hidden_size}{projected}, "
             f"embedding {self.embedding_size}{mapped}, {tied}, vocabulary {self.vocab_size:,}"
         )
+
+
+def prefix_of(name: str) -> str:
+    """What the names of a matrix's tensors begin with; `name` is a key of `Layout.shapes`."""
+    role, _, layer = name.partition(".")
+    if layer:
+        return f"model.layers.{layer}.{role}"
+    return {"embed": "model.embed_tokens", "head": "lm_head"}.get(role, role)
 
 
 def read_layout(folder: str | Path) -> Layout:
@@ -73,10 +121,22 @@ def read_layout(folder: str | Path) -> Layout:
         raise CheckpointError(f"{path} cannot be read as JSON; get the checkpoint again") from error
     if not isinstance(given, dict):
         raise CheckpointError(f"{path} holds no JSON object; get the checkpoint again")
+    try:
+        return layout_of(given, str(path))
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; get the checkpoint again") from None
+
+
+def layout_of(given: Mapping[str, Any], source: str = "the config") -> Layout:
+    """The layout that the fields of an RnnLmConfig give; other fields are passed over.
+
+    Raises:
+        CheckpointError: begins with `source`; names the field, its value and what it must be.
+    """
 
     def refuse(name: str, allowed: str) -> CheckpointError:
         found = repr(given[name]) if name in given else "nothing"
-        return CheckpointError(f"{path} has {found} as {name}; it must be {allowed}; get the checkpoint again")
+        return CheckpointError(f"{source} has {found} as {name}; it must be {allowed}")
 
     def size(name: str, optional: bool = False) -> Any:
         value = given.get(name)
@@ -120,4 +180,22 @@ def read_layout(folder: str | Path) -> Layout:
     )
     if layout.tie_word_embeddings and layout.feature_size != layout.embedding_size:
         raise refuse("embedding_size", f"the width before the tied head, {layout.feature_size}")
+    _check_weights(layout, source)
     return layout
+
+
+def _check_weights(layout: Layout, source: str) -> None:
+    """Refuses forms of matrices that there are not, and forms that a matrix cannot have."""
+    shapes = layout.shapes
+    roles = {name.partition(".")[0] for name in shapes}
+    for key in layout.weights:
+        role, dot, _ = key.partition(".")
+        if role not in roles or (dot and key not in shapes):
+            allowed = [allowed for allowed in ROLES if allowed in roles]
+            hint = "; the head is tied to embed" if role == "head" and layout.tie_word_embeddings else ""
+            raise CheckpointError(
+                f"{source} has weights for {key!r}, which this model has not; it has {', '.join(allowed)}; "
+                f"a layer's own are input.0 to input.{layout.num_hidden_layers - 1}{hint}"
+            )
+    for name, (rows, columns) in shapes.items():
+        specs.check(layout.spec(name), rows, columns, f"{source}: weights of {name}")

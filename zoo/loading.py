@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
@@ -46,7 +47,8 @@ def load(name: str | Path, revision: str | None = None) -> tuple[RnnLmForCausalL
     file = TensorFile(folder)
     for tensor, value in empty.state_dict().items():
         if tensor not in empty.all_tied_weights_keys:
-            file.check(tensor, tuple(value.shape))
+            kind = None if value.is_floating_point() else np.dtype(str(value.dtype).removeprefix("torch.")).type
+            file.check(tensor, tuple(value.shape), kind)
     file.check_all_asked()
     try:
         model, found = RnnLmForCausalLM.from_pretrained(folder, config=config, output_loading_info=True)

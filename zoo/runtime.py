@@ -1,81 +1,27 @@
 """One step of a recurrent language model in numpy: no torch, so that the first suggestion comes at once.
 
 It is the plain twin of `modeling_rnnlm`: the same tensors, the same formulas, one token at a time, in float32.
-Letters: V vocabulary, D embedding, H hidden, P projection, O layer output (P if projected, else H), R rank,
-M rows and N columns of a matrix. Equations: Grachev et al. 2019.
+Letters: V vocabulary, D embedding, H hidden, P projection, O layer output (P if projected, else H), N width of a
+layer's input. Equations: Grachev et al. 2019.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 
+from . import forms
 from .errors import CheckpointError, VocabularyError, ZooError
+from .forms import Matrix
 from .hub import verify
-from .layout import read_layout
+from .layout import prefix_of, read_layout
 from .tensors import TensorFile
 
 State = tuple[tuple[np.ndarray, np.ndarray], ...]  # (h [O], c [H or 0]) per layer
-
-
-class Matrix(Protocol):
-    """A matrix [M, N] in some weight form."""
-
-    def matvec(self, x: np.ndarray) -> np.ndarray:
-        """x [N] -> product [M]."""
-
-    def row(self, index: int) -> np.ndarray:
-        """One row [N]."""
-
-
-@dataclass(frozen=True)
-class Dense:
-    """A matrix [M, N] stored whole."""
-
-    weight: np.ndarray
-
-    @classmethod
-    def read(cls, file: TensorFile, prefix: str, rows: int, columns: int, spec: Mapping[str, Any]) -> Dense:
-        """The matrix stored under `prefix`."""
-        return cls(file.read(f"{prefix}.weight", (rows, columns)))
-
-    def matvec(self, x: np.ndarray) -> np.ndarray:
-        return self.weight @ x
-
-    def row(self, index: int) -> np.ndarray:
-        return self.weight[index]
-
-
-@dataclass(frozen=True)
-class LowRank:
-    """A matrix [M, N] as left [M, R] times right [R, N] (eq. 7)."""
-
-    left: np.ndarray
-    right: np.ndarray
-
-    @classmethod
-    def read(cls, file: TensorFile, prefix: str, rows: int, columns: int, spec: Mapping[str, Any]) -> LowRank:
-        """The factors stored under `prefix`."""
-        rank = spec.get("rank")
-        if type(rank) is not int or rank < 1:
-            raise CheckpointError(
-                f"config.json gives {prefix} the rank {rank!r}; it must be a whole number of at least 1"
-            )
-        return cls(file.read(f"{prefix}.left", (rows, rank)), file.read(f"{prefix}.right", (rank, columns)))
-
-    def matvec(self, x: np.ndarray) -> np.ndarray:
-        return self.left @ (self.right @ x)
-
-    def row(self, index: int) -> np.ndarray:
-        return self.left[index] @ self.right
-
-
-FORMS: dict[str, type[Dense] | type[LowRank]] = {"dense": Dense, "low_rank": LowRank}
 
 
 @dataclass(frozen=True)
@@ -139,52 +85,27 @@ class NumpyModel:
         self.layout = layout = read_layout(folder)
         file = TensorFile(folder)
         self.path = file.path
-        V, D, O = layout.vocab_size, layout.embedding_size, layout.layer_output_size
-        self.embedding = self._matrix(file, "model.embed_tokens", "embed", V, D)
-        self.layers = [self._layer(file, number) for number in range(layout.num_hidden_layers)]
-        self.output_projection: Matrix | None = None
-        if layout.output_projection_size is not None:
-            rows = layout.output_projection_size
-            self.output_projection = self._matrix(file, "output_projection", "output_projection", rows, O)
-        self.head = self.embedding
-        if not layout.tie_word_embeddings:
-            self.head = self._matrix(file, "lm_head", "head", V, layout.feature_size)
-        self.head_bias = file.read("lm_head.bias", (V,)) if layout.head_bias else np.zeros(1, np.float32)
+        matrices = {
+            name: forms.read(file, prefix_of(name), *shape, layout.spec(name)) for name, shape in layout.shapes.items()
+        }
+        biases = {name: file.read(name, (length,)) for name, length in layout.biases.items()}
         file.check_all_asked()
-        self._cell = CELLS[layout.cell]
-
-    def _matrix(
-        self, file: TensorFile, prefix: str, role: str, rows: int, columns: int, layer: int | None = None
-    ) -> Matrix:
-        """A matrix [rows, columns] in the form that the config gives its role."""
-        spec = self.layout.form_of(role, layer)
-        if spec["form"] not in FORMS:
-            raise CheckpointError(
-                f"config.json gives {prefix} the form {spec['form']!r}; without torch there are {', '.join(FORMS)}; "
-                "load it with zoo.loading.load"
+        self.embedding = matrices["embed"]
+        self.output_projection = matrices.get("output_projection")
+        self.head = matrices.get("head", self.embedding)
+        self.head_bias = biases.get("lm_head.bias", np.zeros(1, np.float32))
+        self.layers = [
+            Layer(
+                input=matrices[f"input.{number}"],
+                recurrent=matrices[f"recurrent.{number}"],
+                bias=biases[f"model.layers.{number}.bias"],
+                projection=matrices.get(f"projection.{number}"),
+                candidate=matrices.get(f"candidate.{number}"),
+                candidate_bias=biases.get(f"model.layers.{number}.candidate_bias"),
             )
-        return FORMS[spec["form"]].read(file, prefix, rows, columns, spec)
-
-    def _layer(self, file: TensorFile, number: int) -> Layer:
-        """One recurrent layer."""
-        layout, prefix = self.layout, f"model.layers.{number}"
-        H, P, O = layout.hidden_size, layout.projection_size, layout.layer_output_size
-        projected_gru = layout.cell == "gru" and P is not None
-        rows = 2 * O + H if projected_gru else {"lstm": 4, "gru": 3, "rnn": 1}[layout.cell] * H
-
-        def matrix(role: str, rows: int, columns: int) -> Matrix:
-            return self._matrix(file, f"{prefix}.{role}", role, rows, columns, number)
-
-        return Layer(
-            input=matrix("input", rows, layout.embedding_size if number == 0 else O),
-            recurrent=matrix("recurrent", 2 * O if projected_gru else rows, O),
-            bias=file.read(f"{prefix}.bias", (rows,)),
-            projection=None if P is None else matrix("projection", P, H),
-            candidate=self._matrix(file, f"{prefix}.candidate", "recurrent", H, O, number) if projected_gru else None,
-            candidate_bias=(
-                file.read(f"{prefix}.candidate_bias", (H,)) if layout.cell == "gru" and P is None else None
-            ),
-        )
+            for number in range(layout.num_hidden_layers)
+        ]
+        self._cell = CELLS[layout.cell]
 
     def initial_state(self) -> State:
         """Zeros, the state before the first token."""

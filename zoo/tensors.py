@@ -1,17 +1,18 @@
-"""The tensors of a checkpoint's model.safetensors, each checked against the shape that its config asks for."""
+"""The tensors of a checkpoint's model.safetensors, each checked against what its config asks for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from .errors import CheckpointError
-from .hub import BITS, read_header
+from .hub import read_header
 
-READABLE = {"F16", "F32"}
+FLOATS = ("F16", "F32", "BF16", "F64")
+INTEGERS: dict[type[np.generic], str]
+INTEGERS = {np.int8: "I8", np.uint8: "U8", np.int16: "I16", np.uint16: "U16", np.int32: "I32"}
 
 
 class TensorFile:
@@ -32,18 +33,33 @@ class TensorFile:
         except SafetensorError as error:
             raise CheckpointError(f"{self.path} is damaged: {error}; get the checkpoint again") from error
 
-    def check(self, name: str, shape: tuple[int, ...]) -> None:
-        """Refuses a tensor that is missing or of another shape (CheckpointError)."""
+    def check(self, name: str, shape: tuple[int, ...], kind: type[np.generic] | None = np.generic) -> None:
+        """Refuses a tensor that is missing, of another shape or of other numbers.
+
+        Args:
+            kind: a type of INTEGERS; None: any floats; np.generic: whatever they are.
+
+        Raises:
+            CheckpointError: names the tensor, what it is and what it should be.
+        """
         self._asked.add(name)
         if name not in self.header:
             raise CheckpointError(
                 f"{self.path} lacks the tensor {name} {list(shape)} that config.json asks for; "
                 "config and weights are of different checkpoints: get both again"
             )
-        found = self.header[name]["shape"]
+        found, dtype = self.header[name]["shape"], self.header[name]["dtype"]
         if found != list(shape):
             raise CheckpointError(
                 f"{self.path} has {name} of shape {found} and config.json asks for {list(shape)}; "
+                "config and weights are of different checkpoints: get both again"
+            )
+        if kind is np.generic:
+            return
+        allowed = FLOATS if kind is None else (INTEGERS[kind],)
+        if dtype not in allowed:
+            raise CheckpointError(
+                f"{self.path} stores {name} as {dtype} and config.json asks for {' or '.join(allowed)}; "
                 "config and weights are of different checkpoints: get both again"
             )
 
@@ -57,25 +73,17 @@ class TensorFile:
                 "config and weights are of different checkpoints: get both again"
             )
 
-    def read(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        """A tensor as float32, after `check`."""
-        self.check(name, shape)
-        kind = self.header[name]["dtype"]
-        if kind not in READABLE:
-            raise CheckpointError(
-                f"{self.path} stores {name} as {kind}; without torch {' and '.join(sorted(READABLE))} are read: "
-                "load it with zoo.loading.load"
-            )
-        return self._file.get_tensor(name).astype(np.float32)
+    def read(self, name: str, shape: tuple[int, ...], kind: type[np.generic] | None = None) -> np.ndarray:
+        """A tensor after `check`: integers as they are stored, floats as float32."""
+        self.check(name, shape, kind)
+        if self.header[name]["dtype"] == "BF16":  # numpy has no such type: the upper half of a float32
+            first, _ = self.header[name]["data_offsets"]
+            halves = np.fromfile(self.path, "<u2", int(np.prod(shape)), offset=first).reshape(shape)
+            return (halves.astype(np.uint32) << 16).view(np.float32)
+        tensor = self._file.get_tensor(name)
+        return tensor.astype(np.float32, copy=False) if kind is None else tensor
 
-    def stored(self) -> Iterator[tuple[str, int, int, int]]:
-        """(name, parameters, nonzeros, bytes) of every tensor, of any type of number, in the order of the file."""
-        for name, entry in self.header.items():
-            first, last = entry["data_offsets"]
-            bits = BITS[entry["dtype"]]
-            kind = np.dtype(f"<u{bits // 8}")
-            size = (last - first) // kind.itemsize
-            # By bits, because numpy lacks some of the types; -0.0 is a zero, so a float's sign does not count.
-            sign = 1 << bits - 1 if "F" in entry["dtype"] else 0
-            numbers = np.memmap(self.path, kind, "r", first, (size,)) if size else np.zeros(0, kind)
-            yield name, size, int(np.count_nonzero(numbers & kind.type((1 << bits) - 1 - sign))), last - first
+    def bytes_below(self, prefix: str) -> int:
+        """Bytes of the data of all tensors whose names begin with a prefix."""
+        offsets = (entry["data_offsets"] for name, entry in self.header.items() if name.startswith(prefix))
+        return sum(last - first for first, last in offsets)

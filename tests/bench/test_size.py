@@ -11,24 +11,36 @@ import pytest
 from safetensors.numpy import save_file
 
 from bench import size
+from zoo.catalog import CHECKPOINTS
+from zoo.errors import CheckpointError
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A checkpoint with zeros of both signs, several number types and a tied head that is stored all the same."""
+    """An RNN with zeros of both signs, a head of two factors in 8 bits and a sparse matrix."""
     folder = tmp_path / "tiny"
     folder.mkdir()
-    config = {"model_type": "rnnlm", "vocab_size": 2, "tie_word_embeddings": True}
+    config = {"model_type": "rnnlm", "cell": "rnn", "vocab_size": 2, "embedding_size": 3, "hidden_size": 4}
+    config |= {"num_hidden_layers": 1, "tie_word_embeddings": False}
+    config["weights"] = {
+        "head": {"form": "low_rank", "rank": 1, "values": {"form": "int8", "scheme": "row"}},
+        "recurrent": {"form": "sparse", "nonzeros": 3},
+    }
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "tokenizer.json").write_text(json.dumps({"model": {"vocab": {"<eos>": 0, "<unk>": 1}}}))
     (folder / "tokenizer_config.json").write_text("{}")
     tensors = {
         "model.embed_tokens.weight": np.array([[1, 0, -0.0], [2, -3, 6e-8]], np.float16),
-        "lm_head.weight": np.ones((2, 3), np.float16),
+        "model.layers.0.input.weight": np.ones((4, 3), np.float32),
+        "model.layers.0.recurrent.values": np.array([1, 0, 2], np.float32),
+        "model.layers.0.recurrent.columns": np.array([1, 3, 0], np.int16),
+        "model.layers.0.recurrent.starts": np.array([0, 2, 2, 3, 3], np.int32),
+        "model.layers.0.bias": np.array([-0.0, 1, 2, 3], np.float32),
+        "lm_head.left.weight": np.array([[-127], [0]], np.int8),
+        "lm_head.left.scale": np.ones(2, np.float32),
+        "lm_head.right.weight": np.array([[1, 2, 3, 4]], np.int8),
+        "lm_head.right.scale": np.ones(1, np.float16),
         "lm_head.bias": np.array([0, -1], np.float32),
-        "model.layers.0.input.weight": np.array([[-128, 0, 127]], np.int8),
-        "model.layers.0.bias": np.zeros(0, np.float64),
-        "model.layers.1.bias": np.array([-0.0, 5e-324, 1], np.float64),
     }
     save_file(tensors, folder / "model.safetensors")
     return folder
@@ -40,17 +52,30 @@ def file_size(folder: Path, *names: str) -> int:
 
 def test_counts(folder: Path):
     assert size.measure(folder) == {
-        "parameters": 6 + 2 + 3 + 3,
-        "nonzeros": 4 + 1 + 2 + 2,
+        "parameters": 6 + 12 + 16 + 4 + (2 + 4) + 2,
+        "nonzeros": 4 + 12 + 2 + 3 + (1 + 4) + 1,
         "bytes": file_size(folder, "config.json", "model.safetensors"),
         "tokenizer_bytes": file_size(folder, "tokenizer.json", "tokenizer_config.json"),
     }
 
 
-def test_untied_head_counts(folder: Path):
-    config = {"model_type": "rnnlm", "vocab_size": 2, "tie_word_embeddings": False}
+@pytest.mark.parametrize("name", ["lr-lstm-650-ptb", "lstm-200-ptb"])
+def test_counts_of_shipped_checkpoints_are_the_committed_ones(name: str):
+    if not (CHECKPOINTS / name).is_dir():
+        pytest.skip(f"{name} is not in this copy")
+    committed = json.loads((size.RESULTS / name / "size.json").read_text())
+    assert {key: committed[key] for key in ("parameters", "nonzeros", "bytes", "tokenizer_bytes")} == size.measure(
+        CHECKPOINTS / name
+    )
+
+
+def test_weights_of_another_config_are_refused(folder: Path):
+    config = json.loads((folder / "config.json").read_text())
+    del config["weights"]["head"]
+    config |= {"tie_word_embeddings": True, "output_projection_size": 3}
     (folder / "config.json").write_text(json.dumps(config))
-    assert size.measure(folder)["parameters"] == 14 + 6
+    with pytest.raises(CheckpointError, match=r"lacks the tensor output_projection\.weight"):
+        size.measure(folder)
 
 
 def test_command_writes_the_counts(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -58,7 +83,7 @@ def test_command_writes_the_counts(folder: Path, tmp_path: Path, capsys: pytest.
     written = json.loads((tmp_path / "results" / "tiny" / "size.json").read_text())
     sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     assert written == {"name": "tiny", "sha256": sha256} | size.measure(folder)
-    assert capsys.readouterr().out.startswith("tiny: 14 parameters, 9 nonzeros, ")
+    assert capsys.readouterr().out.startswith("tiny: 46 parameters, 27 nonzeros, ")
 
 
 def test_command_error_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -74,7 +74,7 @@ def test_catalog_rows_are_entries(root: Path):
     (row,) = json.loads((root / "zoo/catalog.json").read_text()).values()
     entry = Entry(name="tiny", **row)
     assert entry.description.startswith("2 x LSTM 650, projection 128, embedding 128, tied")
-    assert entry.description.endswith(", input low-rank (rank 8)")
+    assert entry.description.endswith(", input low_rank 8")
     assert (entry.parameters, entry.nonzeros, entry.bytes, entry.parent) == (2_653_200, 2_653_000, 5_309_000, "big")
     assert entry.quality["ptb"]["test_perplexity"] == 87.1235
     assert set(entry.sha256) == {"config.json", "model.safetensors", "recipe.toml"}

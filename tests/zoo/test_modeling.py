@@ -234,8 +234,9 @@ def test_every_parameter_gets_a_gradient_and_no_tensor_is_left_uninitialised():
         loss = model(ids, labels=ids).loss
         loss.backward()
         for name, parameter in model.named_parameters():
-            assert torch.isfinite(parameter).all() and parameter.abs().max() < 5, name
-            assert parameter.grad is not None, name
+            assert torch.isfinite(parameter).all(), name
+            if parameter.requires_grad:
+                assert parameter.abs().max() < 5 and parameter.grad is not None, name
 
 
 def test_dropouts_act_in_training_only():

@@ -35,7 +35,7 @@ with torch.no_grad():
     text = model.generate(**batch, max_new_tokens=3, do_sample=False)
     hidden = base(**batch).last_hidden_state
 print(json.dumps({
-    "form": config.form_of("input")["form"],
+    "form": config.form_of("input", 0)["form"],
     "wrong": sorted(key for key, names in found.items() if names),
     "logits": out.logits[:, -1].tolist(),
     "generated": text.tolist(),

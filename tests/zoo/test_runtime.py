@@ -13,6 +13,7 @@ from zoo.errors import CheckpointError, VocabularyError, ZooError
 from zoo.loading import load
 from zoo.runtime import NumpyModel
 from zoo.suggestions import Suggester
+from zoo.tensors import TensorFile
 from zoo.tokenization import build_tokenizer
 
 from .folders import WORDS, write_checkpoint
@@ -40,7 +41,7 @@ def test_steps_equal_the_torch_model(tmp_path, variant):
     numpy_model, state = NumpyModel(write_checkpoint(tmp_path / "tiny", model)), None
     for token, expected in zip(ids, log_probs_of(model, ids), strict=True):
         log_probs, state = numpy_model.step(token, state)
-        np.testing.assert_allclose(log_probs, expected, atol=1e-4)
+        np.testing.assert_allclose(log_probs, expected, atol=1e-4, rtol=1e-5)
         assert log_probs.dtype == np.float32 and log_probs.shape == (VOCABULARY,)
 
 
@@ -122,6 +123,10 @@ def test_config_and_weights_that_do_not_belong_together(folder, fields, message,
         {"weights": {"input": "low_rank"}},
         {"weights": {"input": {"form": "unheard_of"}}},
         {"weights": {"input": {"form": "low_rank", "rank": 0}}},
+        {"weights": {"input": {"form": "low_rank", "rank": 8}}},
+        {"weights": {"input": {"form": "int8"}}},
+        {"weights": {"inptu": {"form": "dense"}}},
+        {"weights": {"head": {"form": "dense"}}},
         {"weights": 7},
         {"tie_word_embeddings": "no"},
     ],
@@ -152,12 +157,25 @@ def test_weights_that_are_not_numbers(folder):
         NumpyModel(folder).step(1)
 
 
-def test_a_dtype_that_numpy_does_not_have(folder):
+@pytest.mark.parametrize(("kind", "stored"), [("bfloat16", "BF16"), ("float64", "F64")])
+def test_floats_that_numpy_lacks_or_that_are_wide(folder, kind, stored):
     from safetensors.torch import load_file, save_file
 
     path = folder / "model.safetensors"
-    save_file({name: tensor.bfloat16() for name, tensor in load_file(path).items()}, path, metadata={"format": "pt"})
-    with pytest.raises(CheckpointError, match=r"as BF16; without torch F16 and F32 are read: load it with"):
+    tensors = {name: tensor.to(getattr(torch, kind)) for name, tensor in load_file(path).items()}
+    save_file(tensors, path, metadata={"format": "pt"})
+    model, _ = load(folder)
+    numpy_model = NumpyModel(folder)
+    assert next(iter(TensorFile(folder).header.values()))["dtype"] == stored
+    np.testing.assert_allclose(numpy_model.step(3)[0], log_probs_of(model.float(), [3])[0], atol=1e-4)
+
+
+def test_integers_where_the_config_asks_for_floats(folder):
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    tensors["lm_head.bias"] = tensors["lm_head.bias"].astype(np.int32)
+    save_file(tensors, path, metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"stores lm_head\.bias as I32 and config\.json asks for F16 or F32"):
         NumpyModel(folder)
 
 

@@ -25,7 +25,8 @@ from .configuration_rnnlm import RnnLmConfig
 from .weights_rnnlm import build
 
 # A saved folder is complete in itself: these files, and which of their classes the Auto classes take.
-CODE = tuple(f"{name}_rnnlm.py" for name in ("configuration", "weights", "cache", "cells", "modeling"))
+NAMES = ("configuration", "weights", "leaves", "integers", "factors", "sparse", "cache", "cells", "modeling")
+CODE = tuple(f"{name}_rnnlm.py" for name in NAMES)
 AUTO_MAP = {
     "AutoConfig": "configuration_rnnlm.RnnLmConfig",
     "AutoModel": "modeling_rnnlm.RnnLmModel",
@@ -57,7 +58,6 @@ class RnnLmPreTrainedModel(PreTrainedModel):
             init.copy_(module.bias, bias)
             if module.candidate_bias is not None:
                 init.zeros_(module.candidate_bias)
-
 
     def save_pretrained(self, save_directory, is_main_process: bool = True, **kwargs):
         """As the library's; the folder also gets the code, so that it loads without this package."""

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .configuration_rnnlm import RnnLmConfig
-from .weights_rnnlm import DenseLinear, build
+from .weights_rnnlm import MATRICES, build
 
 warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
 
@@ -39,20 +39,26 @@ class RnnLmLayer(GradientCheckpointingLayer):
     def __init__(self, config: RnnLmConfig, layer: int):
         super().__init__()
         H, P, O = config.hidden_size, config.projection_size, config.layer_output_size
-        width = config.embedding_size if layer == 0 else O
-        recurrent = config.form_of("recurrent", layer)
         self.layer, self.cell, self.projection_size, self.weight_drop = layer, config.cell, P, float(config.weight_drop)
-        projected_gru = config.cell == "gru" and P is not None
-        rows = 2 * P + H if projected_gru else {"lstm": 4, "gru": 3, "rnn": 1}[config.cell] * H
-        self.input = build(config.form_of("input", layer), rows, width, width**-0.5)
-        self.recurrent = build(recurrent, 2 * P if projected_gru else rows, O, O**-0.5)
-        self.bias = nn.Parameter(torch.zeros(rows))
-        self.projection = None if P is None else build(config.form_of("projection", layer), P, H, (3 / H) ** 0.5)
+        shapes = config.shapes
+        forms: set[str] = set()
+
+        def matrix(role: str, bound: float | None = None) -> nn.Module | None:
+            if (shape := shapes.get(f"{role}.{layer}")) is None:
+                return None
+            spec = config.form_of(role, layer)
+            forms.add(spec["form"])
+            return build(spec, *shape, shape[1] ** -0.5 if bound is None else bound)
+
+        self.input = matrix("input")
+        self.recurrent = matrix("recurrent")
+        self.bias = nn.Parameter(torch.zeros(shapes[f"input.{layer}"][0]))
+        self.projection = matrix("projection", (3 / H) ** 0.5)
         # The projected GRU resets the state before the product, the plain one (cuDNN's) after it and adds a bias there.
-        self.candidate = build(recurrent, H, P, P**-0.5) if projected_gru else None
+        self.candidate = matrix("candidate")
         self.candidate_bias = nn.Parameter(torch.zeros(H)) if config.cell == "gru" and P is None else None
-        dense = {config.form_of(role, layer)["form"] for role in ("input", "recurrent", "projection")} == {"dense"}
-        self.has_kernel = dense and (P is None or config.cell == "lstm")
+        self.is_dense = forms == {"dense"}
+        self.has_kernel = P is None or (config.cell == "lstm" and P != H)  # it knows a projection by its width
         self.state_sizes = (O, H if config.cell == "lstm" else 0)
 
     def forward(self, hidden_states, h, c, mask=None, past_key_values=None):
@@ -62,8 +68,9 @@ class RnnLmLayer(GradientCheckpointingLayer):
         the cache away under gradient checkpointing; the new one goes into the cache.
         """
         x, T = hidden_states, hidden_states.shape[1]
-        # A CPU runs a single step faster in plain operations than through the kernel's set-up.
-        fused = self.has_kernel and mask is None and (T > 1 or x.is_cuda)
+        # A CPU runs a single step faster in plain operations than through the kernel's set-up. In training a compressed
+        # matrix is multiplied out once per window, for the kernel; otherwise it never is.
+        fused = self.has_kernel and mask is None and (T > 1 or x.is_cuda) and (self.is_dense or self.training)
         if fused and not torch.compiler.is_compiling() and self.matrices_are_bare():
             y, h, c = self.kernel(x, h, c)
         else:
@@ -76,7 +83,7 @@ class RnnLmLayer(GradientCheckpointingLayer):
         """Whether the kernel may read the matrices directly: nobody wrapped or hooked them (adapters, offloading)."""
         forms = [form for form in (self.input, self.recurrent, self.projection) if form is not None]
         return all(
-            type(form) is DenseLinear and not form._forward_pre_hooks and not form._forward_hooks
+            type(form) in MATRICES and not form._forward_pre_hooks and not form._forward_hooks
             and not hasattr(form, "_hf_hook") for form in forms
         )  # fmt: skip
 
@@ -96,13 +103,13 @@ class RnnLmLayer(GradientCheckpointingLayer):
 
     def kernel(self, x, h, c):
         """The framework's fused cell over x [B, T, in] -> y [B, T, O], h, c."""
-        W, U, b = self.input.weight, self.recurrent.weight, self.bias
+        W, U, b = self.input.to_dense(), self.recurrent.to_dense(), self.bias
         if self.training and self.weight_drop:
             U = F.dropout(U, self.weight_drop)
         b_hh = torch.zeros_like(b)
         if self.candidate_bias is not None:
             b_hh = torch.cat([b_hh[: -len(self.candidate_bias)], self.candidate_bias])
-        weights = [W, U, b, b_hh] + ([] if self.projection is None else [self.projection.weight])
+        weights = [W, U, b, b_hh] + ([] if self.projection is None else [self.projection.to_dense()])
         if torch.is_autocast_enabled(x.device.type):  # the kernel wants one dtype; autocast reaches x and weights only
             h, c = (s.to(torch.get_autocast_dtype(x.device.type)) for s in (h, c))
         train = self.training or torch.is_grad_enabled()  # cuDNN differentiates in training mode only; no dropout here
@@ -135,7 +142,7 @@ class RnnLmLayer(GradientCheckpointingLayer):
         """The form's product, with a share of its stored numbers dropped, the same ones at every time step."""
         if not self.training or not self.weight_drop:
             return form
-        tensors = {name: F.dropout(tensor, self.weight_drop) for name, tensor in form.named_parameters()}
+        tensors = {name: F.dropout(p, self.weight_drop) for name, p in form.named_parameters() if p.requires_grad}
         return lambda h: torch.func.functional_call(form, tensors, (h,))
 
     def step(self, xw, h, c, recurrent, candidate):
