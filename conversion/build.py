@@ -28,7 +28,9 @@ from zoo.loading import load
 from zoo.modeling_rnnlm import RnnLmForCausalLM
 
 from .checkpoint import measure, provenance, save_checkpoint
+from .distillation import soft_targets
 from .interruption import Interrupted
+from .pipeline import run_steps
 from .queueing import Crowd, build_all
 from .recipe import RECIPES, Recipe, read_recipe
 from .state import load_state, only_one
@@ -57,18 +59,27 @@ def build(recipe: Recipe, out: Path, runs: Path, data: str | None, device: str, 
         print(f"{folder} is there already; to build it again give --replace")
         return folder
     corpus, model = prepare(recipe, data, out)
-    if finish:
-        state = load_state(run / "state.pt")
-        if state is None or not state["best"]:
-            raise RecipeError(f"{run} has no evaluated weights to finish with; train on: leave out --finish")
-    else:
+    targets = None if finish else soft_targets(recipe, corpus, out, runs, device)
+    if recipe.compress:
+        if finish:
+            raise RecipeError(f"recipe {recipe.name} has steps of its own length; leave out --finish")
         with only_one(run):
-            state = train(recipe, model, corpus.splits, corpus.eos_id, run, device)
-    if PartialState().is_main_process:
+            model, steps = run_steps(recipe, model, corpus, run, device, options={"targets": targets})
+        facts, more = where_built(device), {"steps": steps}
+    else:
+        if finish:
+            state = load_state(run / "state.pt")
+            if state is None or not state["best"]:
+                raise RecipeError(f"{run} has no evaluated weights to finish with; train on: leave out --finish")
+        else:
+            with only_one(run):
+                state = train(recipe, model, corpus.splits, corpus.eos_id, run, device, targets=targets)
         model.load_state_dict(state["best"]["weights"])
+        facts, more = {**facts_of(state), **where_built(device)}, {}
+    if PartialState().is_main_process:
         found, half = measure(model, corpus)
-        facts = {**facts_of(state, device), **provenance()}
-        metrics = {"corpus": recipe.corpus, "texts": corpus.sha256, **found, "training": facts}
+        facts = {**facts, **provenance()}
+        metrics = {"corpus": recipe.corpus, "texts": corpus.sha256, **found, **more, "training": facts}
         built = "".join(f"{key} = {json.dumps(value)}\n" for key, value in facts.items())
         text = f"{recipe.text}\n[built]\n{built}"
         save_checkpoint(model, corpus.tokenizer, folder, text, metrics, half, replace)
@@ -124,18 +135,24 @@ def _need(corpus: Corpus) -> None:
         raise RecipeError(f"the corpus {corpus.name} has no {' and no '.join(missing)} text; training needs both")
 
 
-def facts_of(state: dict[str, Any], device: str) -> dict[str, Any]:
+def facts_of(state: dict[str, Any]) -> dict[str, Any]:
     """What a run did, for recipe.toml and metrics.json."""
     position, best, last = state["position"], state["best"], state["history"][-1]
     in_stage = last["epoch"] if last["stage"] == position["stage"] + 1 else 0.0  # it may not have been evaluated yet
-    cuda = device != "cpu" and torch.cuda.is_available()
     return {
         "epochs": round(position["epochs_before"] + in_stage, 4),
         "best_epoch": round(best["epochs"], 4),
         "tokens": position["tokens"],
         "seconds": round(position["seconds"]),
-        "device": torch.cuda.get_device_name() if cuda else processor(),
         "processes": len(state["rng"]),
+    }
+
+
+def where_built(device: str) -> dict[str, Any]:
+    """The machine."""
+    cuda = device != "cpu" and torch.cuda.is_available()
+    return {
+        "device": torch.cuda.get_device_name() if cuda else processor(),
         "threads": torch.get_num_threads(),
     }
 

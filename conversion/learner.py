@@ -10,6 +10,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from zoo.modeling_rnnlm import RnnLmForCausalLM
 
+from .constraint import Constraint, NoConstraint
 from .optim import make_average, make_optimizer
 from .recipe import Stage
 
@@ -20,10 +21,11 @@ class Learner:
     Args:
         model: on its device; learns.
         stage: names optimizer and average.
+        constraint: what weights and average are kept to.
     """
 
-    def __init__(self, model: RnnLmForCausalLM, stage: Stage):
-        self.model, self.stage = model, stage
+    def __init__(self, model: RnnLmForCausalLM, stage: Stage, constraint: Constraint | None = None):
+        self.model, self.stage, self.constraint = model, stage, constraint or NoConstraint()
         self.optimizer = make_optimizer(stage, model.parameters())
         self.average: AveragedModel | None = None
         if stage.average == "ema":
@@ -38,16 +40,26 @@ class Learner:
         """The model that validation sees and that is kept."""
         return self.model if self.average is None else self.average.module
 
-    def descend(self, loss: torch.Tensor, rate: float, clip: float) -> torch.Tensor:
-        """One update at a learning rate; the norm of the gradient before clipping (0: no limit)."""
+    def descend(self, rate: float, clip: float, done: float = 0.0) -> torch.Tensor:
+        """One update along the gradients that are there, which are gone afterwards.
+
+        Args:
+            rate: learning rate.
+            clip: largest norm of the gradient; 0: no limit.
+            done: share of the run that is over after this update, for the constraint.
+
+        Returns:
+            The norm of the gradient before clipping.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip or math.inf)
         self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.constraint.after_update(self.model, done)
         if self.average is not None:
             self.average.update_parameters(self.model)
+            self.constraint.after_update(self.average.module, done)
         return norm
 
     def state(self) -> dict[str, Any]:

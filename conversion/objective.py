@@ -1,6 +1,6 @@
 """The training loss of a window: a module, so that distributed wrappers see one forward per step.
 
-Letters: B batch, T time, V vocabulary, D features, O layer output, H hidden.
+Letters: B batch, T time, V vocabulary, D features, O layer output, H hidden, K words of a soft target.
 """
 
 from __future__ import annotations
@@ -12,10 +12,14 @@ from torch.nn import functional as F
 from zoo.cache_rnnlm import RnnLmCache
 from zoo.modeling_rnnlm import RnnLmForCausalLM
 
-from .fused_loss import linear_cross_entropy
+from .fused_loss import distillation, linear_cross_entropy, linear_distillation
+from .recipe import Training
 from .streams import Stripes
 
 States = list[tuple[torch.Tensor, torch.Tensor]]  # per layer h [B, O], c [B, H or 0]
+Soft = tuple[
+    torch.Tensor, torch.Tensor
+]  # words [B, T, K] and their shares [B, T, K + 1], of all other words at the end
 
 
 class Objective(nn.Module):
@@ -23,28 +27,41 @@ class Objective(nn.Module):
 
     Args:
         model: the language model.
-        ar: weight of the mean square of the features, after their dropout.
-        tar: weight of the mean square change of the last layer's output, before it.
+        options: `ar`: weight of the mean square of the features, after their dropout; `tar`: weight of the mean square
+            change of the last layer's output, before it; `teacher_weight` and `teacher_temperature`.
         dtype: of the products; bfloat16 runs under autocast.
     """
 
-    def __init__(self, model: RnnLmForCausalLM, ar: float = 0.0, tar: float = 0.0, dtype: torch.dtype = torch.float32):
+    def __init__(self, model: RnnLmForCausalLM, options: Training | None = None, dtype: torch.dtype = torch.float32):
         super().__init__()
-        self.model, self.ar, self.tar, self.dtype = model, ar, tar, dtype
+        self.model, self.dtype, self.options = model, dtype, options or Training()
 
-    def forward(self, inputs: torch.Tensor, targets: torch.Tensor, states: States):
-        """inputs, targets [B, T] -> loss to differentiate, its cross entropy part (nats per token), states after."""
+    def forward(self, inputs: torch.Tensor, targets: torch.Tensor, states: States, soft: Soft | None = None):
+        """Of one window.
+
+        Args:
+            inputs, targets: [B, T].
+            states: after the window before; empty: zeros.
+            soft: teachers' distributions of the targets.
+
+        Returns:
+            The loss to differentiate, the cross entropy in it (nats per token), the states after.
+        """
         config = self.model.config
         cache = RnnLmCache.from_states(config, states) if states else RnnLmCache(config)
         with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
             hidden = self.model.model(inputs, past_key_values=cache, use_cache=True).last_hidden_state  # [B, T, O]
             features = self.model.readout(hidden)  # [B, T, D]
-        entropy = self.cross_entropy(features.flatten(0, 1), targets.flatten())
-        loss = entropy
-        if self.ar:
-            loss = loss + self.ar * features.float().pow(2).mean()
-        if self.tar and hidden.shape[1] > 1:
-            loss = loss + self.tar * (hidden[:, 1:] - hidden[:, :-1]).float().pow(2).mean()
+        if soft is None:
+            loss = entropy = self.cross_entropy(features.flatten(0, 1), targets.flatten())
+        else:
+            loss, entropy = self.distillation(
+                features.flatten(0, 1), targets.flatten(), *(x.flatten(0, 1) for x in soft)
+            )
+        if self.options.ar:
+            loss = loss + self.options.ar * features.float().pow(2).mean()
+        if self.options.tar and hidden.shape[1] > 1:
+            loss = loss + self.options.tar * (hidden[:, 1:] - hidden[:, :-1]).float().pow(2).mean()
         return loss, entropy.detach(), cache.detach().states()
 
     def cross_entropy(self, features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -52,9 +69,20 @@ class Objective(nn.Module):
         head = self.model.lm_head
         if isinstance(head, nn.Linear) and torch.is_grad_enabled():  # else the gradients would be made for nothing
             return linear_cross_entropy(features, head.weight, head.bias, targets, dtype=self.dtype)
+        return F.cross_entropy(self.logits(features), targets)
+
+    def distillation(self, features: torch.Tensor, targets: torch.Tensor, words: torch.Tensor, shares: torch.Tensor):
+        """features [N, D], targets [N], words [N, K], shares [N, K + 1] -> loss and cross entropy, mean nats."""
+        head = self.model.lm_head
+        soft = words, shares, self.options.teacher_weight, self.options.teacher_temperature
+        if isinstance(head, nn.Linear):
+            return linear_distillation(features, head.weight, head.bias, targets, *soft, dtype=self.dtype)
+        return distillation(self.logits(features), targets, *soft)
+
+    def logits(self, features: torch.Tensor) -> torch.Tensor:
+        """features [N, D] -> fp32 logits [N, V]."""
         with torch.autocast(features.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-            logits = head(features)  # [N, V]
-        return F.cross_entropy(logits.float(), targets)
+            return self.model.lm_head(features).float()
 
 
 def keep_states(states: States, keep: torch.Tensor) -> States:

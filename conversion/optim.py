@@ -50,7 +50,9 @@ def make_average(stage: Stage, model: nn.Module) -> AveragedModel:
     def ema(averages, current, number):
         # Shorter at first, so that the random start does not stay in the average for thousands of updates.
         decay = min(stage.decay, (1 + int(number)) / (10 + int(number)))
-        torch._foreach_lerp_(averages, current, 1 - decay)
+        learn = [pair for pair in zip(averages, current, strict=True) if pair[0].is_floating_point()]
+        if learn:  # columns and row starts of a sparse matrix come by themselves
+            torch._foreach_lerp_([average for average, _ in learn], [weight for _, weight in learn], 1 - decay)
 
     return AveragedModel(model, multi_avg_fn=ema)
 

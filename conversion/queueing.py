@@ -22,12 +22,12 @@ def waiting(recipes: Iterable[tuple[Path, Recipe]], present: Callable[[str], boo
 
 
 def next_ready(queue: list[tuple[Path, Recipe]], running: Collection[str]) -> tuple[Path, Recipe] | None:
-    """The first of the queue that need not wait for its parent.
+    """The first of the queue that need not wait for its parent or a teacher.
 
     A parent that is neither there nor being built is an error that the build itself will report; so is a circle.
     """
     pending = {recipe.name for _, recipe in queue} | set(running)
-    ready = [item for item in queue if item[1].parent not in pending]
+    ready = [item for item in queue if not {item[1].parent, *item[1].training.teachers} & pending]
     return ready[0] if ready else queue[0] if queue and not running else None
 
 

@@ -4,21 +4,24 @@ name, corpus, seed ...: the fields of `Recipe`.
 [model]: fields of RnnLmConfig; words and token ids come from the corpus.
 [training]: the fields of `Training`.
 [[stage]]: the fields of `Stage`; one table per stage, run in this order.
+[[compress]]: instead of stages: what is done to the parent, in this order; `method` and the fields of its `Spec`, and
+  [[compress.stage]]: the fine-tuning that belongs to it.
 [built]: written beside a finished checkpoint, what it was made with; read by nobody here.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 from zoo.configuration_rnnlm import RnnLmConfig
 from zoo.errors import RecipeError
+
+from .tables import number, read_table, refuse_unknown
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -27,13 +30,8 @@ else:
 
 RECIPES = Path(__file__).with_name("recipes")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+RATES = ("input_dropout", "layer_dropout", "output_dropout", "embedding_dropout", "weight_drop", "variational")
 FROM_CORPUS = ("vocab_size", "bos_token_id", "eos_token_id", "pad_token_id")
-T = TypeVar("T")
-
-
-def _number(default: Any = dataclasses.MISSING, least: float = 0, most: float = float("inf")) -> Any:
-    """A field whose values lie between `least` and `most`."""
-    return field(default=default, metadata={"least": least, "most": most})
 
 
 @dataclass(frozen=True)
@@ -58,19 +56,19 @@ class Stage:
     """
 
     optimizer: Literal["sgd", "adam", "adamw"]
-    lr: float = _number(least=1e-12)
-    epochs: int = _number(least=1)
-    betas: tuple[float, float] = _number((0.9, 0.999), most=0.999999)
-    weight_decay: float = _number(0.0)
+    lr: float = number(least=1e-12)
+    epochs: int = number(least=1)
+    betas: tuple[float, float] = number((0.9, 0.999), most=0.999999)
+    weight_decay: float = number(0.0)
     schedule: Literal["constant", "plateau", "decay", "linear", "cosine"] = "constant"
-    factor: float = _number(0.25, least=1e-6, most=1)
-    plateau: int = _number(1, least=1)
-    decay_after: int = _number(0)
-    warmup: int = _number(0)
+    factor: float = number(0.25, least=1e-6, most=1)
+    plateau: int = number(1, least=1)
+    decay_after: int = number(0)
+    warmup: int = number(0)
     average: Literal["none", "ema", "asgd"] = "none"
-    decay: float = _number(0.999, most=0.9999999)
-    nonmonotone: int = _number(5, least=1)
-    patience: int = _number(0)
+    decay: float = number(0.999, most=0.9999999)
+    nonmonotone: int = number(5, least=1)
+    patience: int = number(0)
     start: Literal["best", "last"] = "best"
 
 
@@ -87,21 +85,55 @@ class Training:
         ar, tar: penalties on the size of the features and on the change of the state (Merity et al. 2017).
         reset_state: share of the stripes that start a window from a zero state.
         precision: `bf16`: products in bfloat16 with fp32 weights; `no`: fp32; `auto`: bf16 where the device has it.
+        teachers: checkpoints of the same vocabulary, by name or folder, whose mean distribution is learnt beside the
+            words of the text (Hinton et al. 2015); none: the text alone.
+        teacher_weight: share of the teachers in the loss.
+        teacher_temperature: softmax temperature of teachers and model in that part.
+        teacher_top: words of the teachers' distribution that are told apart; all others are one.
         evaluate_every: updates between evaluations inside an epoch; 0: at its end only.
         save_every: seconds between saved states.
     """
 
-    batch_size: int = _number(32, least=1)
-    window: int = _number(35, least=1)
-    window_jitter: float = _number(0.0)
-    short_window: float = _number(0.0, most=1)
-    clip: float = _number(0.25)
-    ar: float = _number(0.0)
-    tar: float = _number(0.0)
-    reset_state: float = _number(0.0, most=1)
+    batch_size: int = number(32, least=1)
+    window: int = number(35, least=1)
+    window_jitter: float = number(0.0)
+    short_window: float = number(0.0, most=1)
+    clip: float = number(0.25)
+    ar: float = number(0.0)
+    tar: float = number(0.0)
+    reset_state: float = number(0.0, most=1)
     precision: Literal["auto", "bf16", "no"] = "auto"
-    evaluate_every: int = _number(0)
-    save_every: float = _number(60.0)
+    teachers: tuple[str, ...] = ()
+    teacher_weight: float = number(0.5, most=1)
+    teacher_temperature: float = number(1.0, least=0.1)
+    teacher_top: int = number(32, least=1)
+    evaluate_every: int = number(0)
+    save_every: float = number(60.0)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of compression.
+
+    Args:
+        method: a key of `conversion.methods.METHODS`.
+        spec: what it takes.
+        stage: fine-tuning; before the conversion where the method trains under a constraint (pruning, quantization),
+            after it where it makes parameters that learn.
+    """
+
+    method: str
+    spec: Any
+    stage: tuple[Stage, ...] = ()
+
+    def describe(self) -> str:
+        """The method and what was asked of it, in one line."""
+        fields = dataclasses.fields(self.spec)
+        given = {entry.name: getattr(self.spec, entry.name) for entry in fields}
+        told = [_told(entry.name, given[entry.name]) for entry in fields if given[entry.name] != entry.default]
+        epochs = sum(stage.epochs for stage in self.stage)
+        tuned = [f"{epochs} epochs of fine-tuning"] if epochs else []
+        return ", ".join([self.method.replace("_", " "), *told, *tuned])
 
 
 @dataclass(frozen=True)
@@ -111,6 +143,7 @@ class Recipe:
     Args:
         name: of the run and of the checkpoint folder.
         stage: the stages in order.
+        compress: the steps in order, with a parent and without stages.
         corpus: as `zoo.corpora.load_corpus` takes it.
         description: one line for people.
         seed: of initial weights, dropout and windows.
@@ -123,13 +156,14 @@ class Recipe:
     """
 
     name: str
-    stage: tuple[Stage, ...]
+    stage: tuple[Stage, ...] = ()
+    compress: tuple[Step, ...] = ()
     corpus: str = "ptb"
     description: str = ""
-    seed: int = _number(1, most=2**63 - 1)
-    priority: int = _number(0, least=float("-inf"))
+    seed: int = number(1, most=2**63 - 1)
+    priority: int = number(0, least=float("-inf"))
     parent: str = ""
-    max_vocabulary: int = _number(0)
+    max_vocabulary: int = number(0)
     model: dict = field(default_factory=dict)
     training: Training = field(default_factory=Training)
     text: str = field(default="", repr=False, compare=False)
@@ -159,80 +193,68 @@ def read_recipe(path: str | Path) -> Recipe:
     except (OSError, UnicodeDecodeError) as error:
         known = ", ".join(sorted(recipe.stem for recipe in RECIPES.glob("*.toml")))
         raise RecipeError(f"no recipe {str(path)!r}; give a TOML file or one of: {known}") from error
+    return parse_recipe(text, str(file))
+
+
+def parse_recipe(text: str, where: str) -> Recipe:
+    """The recipe in a TOML text; `where` is what errors call it."""
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{file} is no TOML: {error}") from error
+        raise RecipeError(f"{where} is no TOML: {error}") from error
     table.pop("built", None)
-    recipe = _read(Recipe, table, str(file))
+    steps = table.pop("compress", [])
+    recipe = read_table(Recipe, table, where)
     recipe = dataclasses.replace(recipe, text=re.split(r"(?m)^\[built\]", text)[0].rstrip() + "\n")
     if not NAME.fullmatch(recipe.name):
-        raise RecipeError(f"{file}: name is {recipe.name!r}; allowed: small letters, digits, . _ and -")
-    if not recipe.stage:
-        raise RecipeError(f"{file}: it has no stage; add a table [[stage]] with optimizer, lr and epochs")
+        raise RecipeError(f"{where}: name is {recipe.name!r}; allowed: small letters, digits, . _ and -")
     allowed = tuple(name for name in _model_fields() if name not in FROM_CORPUS)
-    _refuse_unknown(recipe.model, allowed, f"{file}, [model]")
+    if steps:
+        allowed = RATES
+        if not recipe.parent or recipe.stage:
+            raise RecipeError(
+                f"{where}: [[compress]] needs a parent and no [[stage]]; fine-tuning is a step's [[compress.stage]]"
+            )
+        if not isinstance(steps, list):
+            raise RecipeError(f"{where}: compress is one table; write [[compress]], an array of tables")
+        read = tuple(_read_step(step, f"{where}, compress {number}") for number, step in enumerate(steps, 1))
+        recipe = dataclasses.replace(recipe, compress=read)
+    elif not recipe.stage:
+        raise RecipeError(f"{where}: it has no stage; add a table [[stage]] with optimizer, lr and epochs")
+    refuse_unknown(recipe.model, allowed, f"{where}, [model]")
     if not recipe.parent:
-        recipe.config(vocab_size=2, eos_id=0)  # the sizes that matter are known already
+        # All sizes are known but those of the vocabulary.
+        weights = {
+            role: form for role, form in recipe.model.get("weights", {}).items() if role not in ("embed", "head")
+        }
+        known = dataclasses.replace(recipe, model={**recipe.model, "weights": weights})
+        known.config(vocab_size=2, eos_id=0)
     return recipe
+
+
+def _read_step(table: dict[str, Any], where: str) -> Step:
+    """One table of [[compress]]."""
+    from .methods import METHODS  # they need torch, the recipes of a queue do not
+
+    table = dict(table)
+    method = table.pop("method", None)
+    if method not in METHODS:
+        raise RecipeError(f"{where}: method is {method!r}; allowed: {', '.join(METHODS)}")
+    where = f"{where} ({method})"
+    stages = table.pop("stage", [])
+    if not isinstance(stages, list):
+        raise RecipeError(f"{where}: stage is one table; write [[compress.stage]], an array of tables")
+    read = tuple(read_table(Stage, stage, f"{where}, stage {number}") for number, stage in enumerate(stages, 1))
+    return Step(method, read_table(METHODS[method].Spec, table, where), read)
+
+
+def _told(name: str, value: Any) -> str:
+    """A field of a spec in words."""
+    if isinstance(value, tuple):
+        return f"{name} {' '.join(map(str, value))}"
+    return name if value is True else f"no {name}" if value is False else f"{name} {value}"
 
 
 def _model_fields() -> list[str]:
     """The names of RnnLmConfig's own fields."""
     return [name for name in RnnLmConfig.__annotations__ if name != "use_cache"]
-
-
-def _refuse_unknown(table: dict, allowed: tuple[str, ...], where: str) -> None:
-    for key in table:
-        if key not in allowed:
-            close = difflib.get_close_matches(key, allowed, n=1)
-            hint = f"did you mean {close[0]}? " if close else ""
-            raise RecipeError(f"{where}: unknown key {key!r}; {hint}allowed: {', '.join(allowed)}")
-
-
-def _read(cls: type[T], table: dict[str, Any], where: str) -> T:
-    """A dataclass from a TOML table, every key and type checked."""
-    fields = {entry.name: entry for entry in dataclasses.fields(cls) if entry.name != "text"}  # type: ignore[arg-type]
-    hints = get_type_hints(cls)
-    _refuse_unknown(table, tuple(fields), where)
-    values = {}
-    for name, entry in fields.items():
-        if name in table:
-            value = _value(table[name], hints[name], f"{where}: {name}")
-            if entry.metadata:
-                least, most = entry.metadata["least"], entry.metadata["most"]
-                if not all(least <= number <= most for number in (value if isinstance(value, tuple) else (value,))):
-                    bounds = f"at least {least}" + (f", at most {most}" if most < float("inf") else "")
-                    raise RecipeError(f"{where}: {name} is {table[name]}; allowed: {bounds}")
-            values[name] = value
-        elif entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING:
-            raise RecipeError(f"{where}: {name} is missing; it takes {_name_of(hints[name])}")
-    return cls(**values)
-
-
-def _value(value: Any, hint: Any, where: str) -> Any:
-    """One value of a TOML table as the type that its field declares."""
-    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
-        return _read(hint, value, where)  # type: ignore[arg-type]
-    if get_origin(hint) is tuple and isinstance(value, list):
-        kind, *rest = get_args(hint)
-        if rest[0] is Ellipsis or len(value) == len(get_args(hint)):
-            return tuple(_value(item, kind, f"{where}[{i}]") for i, item in enumerate(value))
-    elif get_origin(hint) is Literal:
-        if value in get_args(hint):
-            return value
-    elif hint is float and type(value) is int:
-        return float(value)
-    elif type(value) is hint:
-        return value
-    raise RecipeError(f"{where} is {value!r}; it takes {_name_of(hint)}")
-
-
-def _name_of(hint: Any) -> str:
-    """What a reader of an error message calls a type."""
-    if get_origin(hint) is Literal:
-        return "one of " + ", ".join(get_args(hint))
-    if get_origin(hint) is tuple:
-        return "an array of tables" if dataclasses.is_dataclass(get_args(hint)[0]) else "an array of two numbers"
-    names = {int: "a whole number", float: "a number", str: "a text", dict: "a table"}
-    return names.get(hint, "a table")

@@ -35,12 +35,16 @@ class Stripes:
 
     def window(self, column: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Inputs and targets [B, T] from a column on; T is `length`, or what is left."""
-        steps = np.arange(column - 1, min(column + length, self.length), dtype=np.int64)
-        places = self.starts[:, None] + steps  # [B, T + 1]
+        places = self.places(column, length)
+        places = np.concatenate([places[:, :1] - 1, places], axis=1)  # [B, T + 1]
         ids = self.tokens[np.maximum(places, 0)].astype(np.int64)
         ids[places < 0] = self.eos_id
         block = torch.from_numpy(ids)
         return block[:, :-1], block[:, 1:]
+
+    def places(self, column: int, length: int) -> np.ndarray:
+        """Where the targets of a window lie in the stream [B, T]."""
+        return self.starts[:, None] + np.arange(column, min(column + length, self.length), dtype=np.int64)
 
 
 def window_length(generator: torch.Generator, window: int, jitter: float, short: float) -> int:

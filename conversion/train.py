@@ -16,7 +16,9 @@ import torch
 
 from zoo.modeling_rnnlm import RnnLmForCausalLM
 
+from .constraint import Constraint, NoConstraint
 from .crew import Crew
+from .distillation import SoftTargets, check_targets
 from .interruption import Interrupted, Requests, requests_to_stop
 from .learner import Learner, copy_of
 from .objective import Objective, States, keep_states, mean_loss, product_dtype
@@ -40,6 +42,8 @@ def train(
     eos_id: int,
     run: Path,
     device: str = "auto",
+    constraint: Constraint | None = None,
+    targets: SoftTargets | None = None,
 ) -> dict[str, Any]:
     """Trains until the recipe is done, going on from the state in the run's folder if there is one.
 
@@ -49,6 +53,8 @@ def train(
         eos_id: input before the first token.
         run: folder for state.pt, log.jsonl and curve.png.
         device: `auto`, `cpu` or `cuda`; the processes of `accelerate launch` share the batch.
+        constraint: what the weights are kept to; the best ones kept are the latent ones, as the optimizer sees them.
+        targets: the teachers' distributions of the training text, where the recipe names teachers.
 
     Returns:
         The final state, as `load_state(run / "state.pt")` gives it.
@@ -61,7 +67,7 @@ def train(
     run.mkdir(parents=True, exist_ok=True)
     with requests_to_stop() as requests:
         crew = Crew(device, recipe.training.batch_size)
-        trainer = Trainer(recipe, model, splits, eos_id, run, crew, requests)
+        trainer = Trainer(recipe, model, splits, eos_id, run, crew, requests, constraint, targets)
         trainer.run_stages()
         return trainer.state()
 
@@ -78,11 +84,15 @@ class Trainer:
         run: Path,
         crew: Crew,
         stop: Requests,
+        constraint: Constraint | None = None,
+        targets: SoftTargets | None = None,
     ):
         self.recipe, self.options, self.model = recipe, recipe.training, model
         self.path, self.requests, self.crew, self.device = run / "state.pt", stop, crew, crew.device
         self.text = Stripes(splits["train"], eos_id, self.options.batch_size, self.crew.rows)
         self.valid = Stripes(splits["valid"], eos_id, min(VALID_BATCH, len(splits["valid"])))
+        self.constraint, self.targets = constraint or NoConstraint(), targets
+        check_targets(recipe, targets, len(splits["train"]))
 
         self.position = Position()
         self.best: dict[str, Any] = {}
@@ -94,11 +104,11 @@ class Trainer:
         self.loss_count = 0
         self.rate, self.norm = 0.0, torch.zeros(())  # of the last update
         model.to(self.device)  # type: ignore[arg-type]
-        self.learner = Learner(model, self.stage)
+        self.learner = Learner(model, self.stage, self.constraint)
         if (state := load_state(self.path)) is not None:
             self.restore(state)
         dtype = product_dtype(self.options.precision, self.device)
-        self.objective = self.crew.share(Objective(model, self.options.ar, self.options.tar, dtype))
+        self.objective = self.crew.share(Objective(model, self.options, dtype))
         self.progress = Progress(run, recipe.name, self.history, self.crew.is_main)
         self.saved = self.started = self.rated = time.monotonic()
         self.rated_tokens = self.position.tokens
@@ -111,6 +121,12 @@ class Trainer:
     def epochs(self) -> float:
         """Passes of this stage, with fraction."""
         return self.position.epochs(self.text.length)
+
+    @property
+    def done(self) -> float:
+        """Share of all stages' epochs that is over."""
+        lengths = [stage.epochs for stage in self.recipe.stage]
+        return (sum(lengths[: self.position.stage]) + self.epochs) / sum(lengths)
 
     @property
     def seconds(self) -> float:
@@ -134,9 +150,9 @@ class Trainer:
         if self.position.stage + 1 == len(self.recipe.stage):
             return False
         self.position, self.carried = self.position.next_stage(self.epochs), []
-        if self.stage.start == "best":
+        if self.stage.start == "best" and self.best:
             self.model.load_state_dict(self.best["weights"])
-        self.learner = Learner(self.model, self.stage)
+        self.learner = Learner(self.model, self.stage, self.constraint)
         return True
 
     def update(self) -> None:
@@ -150,8 +166,10 @@ class Trainer:
             keep = torch.rand(options.batch_size, generator=self.generator)[self.crew.rows] >= options.reset_state
             self.carried = keep_states(self.carried, keep.to(self.device))
         self.model.train()
-        loss, entropy, self.carried = self.objective(inputs, targets, self.carried)
-        self.norm = self.learner.descend(loss, self.rate * T / options.window, options.clip)
+        soft = None if self.targets is None else self.targets.at(self.text.places(p.column, T), self.device)
+        with self.constraint.in_force(self.model):
+            loss, entropy, self.carried = self.objective(inputs, targets, self.carried, soft)
+            loss.backward()
         self.loss_sum += entropy.double() * T
         self.loss_count += T
         p.updates += 1
@@ -161,17 +179,20 @@ class Trainer:
         if p.column >= self.text.length:
             p.epoch, p.column, self.carried = p.epoch + 1, 0, []
             self.progress.epoch_ends()
+        self.norm = self.learner.descend(self.rate * T / options.window, options.clip, self.done)
 
     def evaluate(self) -> None:
         """Validation with the weights that would be kept; moves the schedules."""
         p, stage = self.position, self.stage
         speed = (p.tokens - self.rated_tokens) / max(time.monotonic() - self.rated, 1e-9)
-        found = [mean_loss(self.learner.evaluated, self.valid), self.loss_sum.item() / max(self.loss_count, 1)]
+        with self.constraint.in_force(self.learner.evaluated):
+            found = [mean_loss(self.learner.evaluated, self.valid), self.loss_sum.item() / max(self.loss_count, 1)]
         loss, train_loss = self.crew.follow(found)
         if not (loss < DIVERGED and train_loss < DIVERGED):
             raise divergence(self.recipe, self.path.parent, p.tokens, f"the loss is {loss:.4g} ({train_loss:.4g})")
-        better = p.judge(loss, stage)
-        if loss < self.best.get("loss", math.inf):
+        counts = self.constraint.complete(self.done)
+        better = counts and p.judge(loss, stage)
+        if counts and loss < self.best.get("loss", math.inf):
             epochs = p.epochs_before + self.epochs
             self.best = {"loss": loss, "weights": copy_of(self.learner.evaluated), "epochs": epochs, "tokens": p.tokens}
         if stage.average == "asgd" and not self.learner.average and averaging_starts(p.losses, stage.nonmonotone):
@@ -236,7 +257,7 @@ class Trainer:
         """Puts everything where `state` says."""
         refuse_changes(state, self.recipe, self.path.parent)
         self.position, self.history, self.best = Position(**state["position"]), state["history"], state["best"]
-        self.learner = Learner(self.model, self.stage)
+        self.learner = Learner(self.model, self.stage, self.constraint)
         self.learner.restore(state)
         self.carried = self.crew.own(state["carried"])
         self.generator.set_state(state["generator"])

@@ -27,6 +27,7 @@ from .tiny import write_recipe
 FILES = (
     "config.json model.safetensors generation_config.json tokenizer.json tokenizer_config.json recipe.toml metrics.json"
     " cache_rnnlm.py cells_rnnlm.py configuration_rnnlm.py modeling_rnnlm.py weights_rnnlm.py"
+    " factors_rnnlm.py integers_rnnlm.py leaves_rnnlm.py sparse_rnnlm.py"
 )
 
 
@@ -158,7 +159,7 @@ def test_errors_are_one_line(arguments, message: str, recipe_file: Path, tmp_pat
 
 
 def test_stop_says_how_to_go_on(recipe_file: Path, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture):
-    def stopped(*arguments):
+    def stopped(*arguments, **options):
         raise Interrupted(signal.SIGTERM)
 
     monkeypatch.setattr(build, "train", stopped)

@@ -45,3 +45,10 @@ def test_window_lengths_are_as_published():
     assert 33 < lengths[short].float().mean() < 37
     assert 4.5 < lengths[~short].float().std() < 5.5
     assert lengths.min() >= 5
+
+
+def test_places_are_those_of_the_targets():
+    for rows in (None, slice(1, 3)):
+        stripes = Stripes(TOKENS, 0, 4, rows)
+        for column, length in ((0, 7), (3, 5), (20, 9)):
+            assert TOKENS[stripes.places(column, length)].tolist() == stripes.window(column, length)[1].tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import math
@@ -10,14 +11,22 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 
+from conversion.build import prepare
+from conversion.constraint import Constraint
+from conversion.distillation import soft_targets
 from conversion.interruption import Interrupted
+from conversion.learner import Learner
+from conversion.objective import mean_loss
 from conversion.recipe import read_recipe
 from conversion.state import load_state
-from conversion.train import Trainer
+from conversion.streams import Stripes
+from conversion.train import VALID_BATCH, Trainer, train
 from zoo.errors import CheckpointError, RecipeError
 
 from .tiny import run, same_tensors, write_recipe
@@ -192,3 +201,125 @@ def test_damaged_state_is_named(recipe_file: Path, tmp_path: Path):
         (tmp_path / "run" / "state.pt").write_bytes(content)
         with pytest.raises(CheckpointError, match="to start anew, remove the folder"):
             run(recipe_file, tmp_path / "run")
+
+
+class Coarse(Constraint):
+    """Weights are multiples of 1/16 where they count, and from half of the run on those of the head's bias are zero."""
+
+    @contextmanager
+    def in_force(self, model):
+        latent = [tensor.data for tensor in model.parameters()]
+        for tensor in model.parameters():
+            tensor.data = torch.round(tensor.data * 16) / 16
+        try:
+            yield
+        finally:
+            for tensor, data in zip(model.parameters(), latent, strict=True):
+                tensor.data = data
+
+    @torch.no_grad()
+    def after_update(self, model, done):
+        if self.complete(done):
+            model.lm_head.bias.zero_()
+
+    def complete(self, done):
+        return done >= 0.5
+
+
+@pytest.fixture(scope="module")
+def taught(everything: Path, unbroken: dict, tmp_path_factory: pytest.TempPathFactory):
+    """A function that runs everything there is, with a teacher and a constraint, or goes on in the folder given."""
+    folder = tmp_path_factory.mktemp("teacher")
+    corpus, teacher = prepare(read_recipe(everything), None, Path())
+    teacher.load_state_dict(unbroken["best"]["weights"])
+    teacher.save_pretrained(folder / "teacher")
+    corpus.tokenizer.save_pretrained(folder / "teacher")
+    recipe = read_recipe(everything)
+    training = dataclasses.replace(recipe.training, teachers=("teacher",), teacher_top=6)
+    recipe = dataclasses.replace(recipe, training=training)
+    targets = soft_targets(recipe, corpus, folder, folder, "cpu")
+
+    def go_on(run: Path, **changes) -> dict:
+        _, model = prepare(recipe, None, Path())
+        changed = dataclasses.replace(recipe, training=dataclasses.replace(training, **changes))
+        return train(changed, model, corpus.splits, corpus.eos_id, run, "cpu", Coarse(), targets)
+
+    return go_on
+
+
+def test_crash_and_resume_with_teacher_and_constraint_is_bit_equal(taught, tmp_path: Path, monkeypatch):
+    expected = taught(tmp_path / "unbroken")
+    update, count, stops = Trainer.update, itertools.count(1), (7, 14, 50)
+
+    def crashing(self):
+        update(self)
+        if next(count) in stops:
+            raise RuntimeError("crash")
+
+    monkeypatch.setattr(Trainer, "update", crashing)
+    for _ in stops:
+        with pytest.raises(RuntimeError, match="crash"):
+            taught(tmp_path / "broken")
+    assert same_run(taught(tmp_path / "broken"), expected)
+
+
+def test_teacher_and_constraint_change_the_run(taught, tmp_path: Path, unbroken: dict):
+    half, whole = taught(tmp_path / "half"), taught(tmp_path / "whole", teacher_weight=1.0)
+    assert not same_tensors(half["weights"], whole["weights"])
+    # Until the constraint is complete, halfway, nothing counts as the best.
+    first = next(entry for entry in half["history"] if entry["best"])
+    assert first["stage"] == 2 or first["epoch"] == 1
+    assert any(entry["stage"] == 1 and not entry["best"] for entry in half["history"])
+    for state in (half, whole):
+        for kept in (state["weights"], state["best"]["weights"]):
+            assert (kept["lm_head.bias"] == 0).all()
+            weight = kept["lm_head.weight"] * 16
+            assert (weight != weight.round()).float().mean() > 0.9, "the latent weights are kept"
+    averages = [state["average"]["module.lm_head.bias"] for state in (half, whole) if state["average"]]
+    assert averages and not torch.cat(averages).any()
+
+
+def test_validation_is_with_the_constraint_in_force(taught, tmp_path: Path, everything: Path):
+    state = taught(tmp_path / "run")
+    corpus, model = prepare(read_recipe(everything), None, Path())
+    model.load_state_dict(state["best"]["weights"])
+    stripes = Stripes(corpus.splits["valid"], corpus.eos_id, VALID_BATCH)
+    free = mean_loss(model, stripes)
+    with Coarse().in_force(model):
+        assert mean_loss(model, stripes) == pytest.approx(state["best"]["loss"], abs=1e-6)
+    assert free != pytest.approx(state["best"]["loss"], abs=1e-6)
+
+
+def test_teacher_alone_teaches_and_faster_than_the_text(tmp_path: Path, corpus: Path):
+    """By its distribution of every word, without the words."""
+    file = write_recipe(
+        tmp_path / "tiny.toml", corpus, ("epochs = 2", "epochs = 8"), ("window = 9", "window = 9\nclip = 1")
+    )
+    recipe = read_recipe(file)
+    history = run(recipe, tmp_path / "teacher")["history"]
+    text, model = prepare(recipe, None, Path())
+    model.load_state_dict(load_state(tmp_path / "teacher" / "state.pt")["best"]["weights"])
+    model.save_pretrained(tmp_path / "out")
+    text.tokenizer.save_pretrained(tmp_path / "out")
+    training = dataclasses.replace(recipe.training, teachers=(str(tmp_path / "out"),), teacher_weight=1.0)
+    stage = dataclasses.replace(recipe.stage[0], epochs=3)
+    recipe = dataclasses.replace(recipe, training=training, stage=(stage,))
+    targets = soft_targets(recipe, text, Path(), tmp_path, "cpu")
+    _, model = prepare(recipe, None, Path())
+    state = train(recipe, model, text.splits, text.eos_id, tmp_path / "run", "cpu", targets=targets)
+    assert math.exp(state["best"]["loss"]) < 12 < 15 < history[2]["valid_perplexity"]
+
+
+def test_teachers_without_their_targets_are_refused(recipe_file: Path, tmp_path: Path):
+    recipe = read_recipe(recipe_file)
+    recipe = dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, teachers=("one",)))
+    with pytest.raises(RecipeError, match="names teachers and soft targets are missing"):
+        run(recipe, tmp_path / "run")
+
+
+def test_share_done_goes_from_stage_to_stage_up_to_one(everything: Path, tmp_path: Path, monkeypatch):
+    seen = []
+    descend = Learner.descend
+    monkeypatch.setattr(Learner, "descend", lambda self, *a: seen.append(a[2]) or descend(self, *a))
+    run(everything, tmp_path / "run")
+    assert seen == sorted(seen) and seen[0] > 0 and seen[-1] == 1.0 and 0.5 in seen

@@ -1,0 +1,212 @@
+"""Makes a smaller checkpoint of a parent, step by step, with a table after each step: the `zoo compress` command."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers.utils import logging
+
+from zoo.configuration_rnnlm import RnnLmConfig
+from zoo.errors import RecipeError, ZooError
+from zoo.hub import folder_of
+
+from .budget import choose
+from .build import build, prepare
+from .interruption import Interrupted
+from .pipeline import plan
+from .recipe import NAME, Recipe, parse_recipe, read_recipe
+
+TUNING = """
+[[compress.stage]]
+optimizer = "adam"
+betas = [0.0, 0.999]
+lr = 0.001
+weight_decay = 1e-6
+warmup = 200
+epochs = {epochs}
+schedule = "linear"
+average = "ema"
+decay = 0.999
+"""
+HEADER = """name = {name}
+description = {description}
+parent = {parent}
+corpus = {corpus}
+
+[training]
+batch_size = 20
+window = 35
+clip = 1.0
+"""
+FORMS = "low_rank:RANK, tensor_train:ORDER,RANK or tensor_train:ROWxMODES/COLUMNxMODES/RANKS"
+EXAMPLE = "zoo compress lstm-200-ptb --out small --head low_rank:50 --untie --int8"
+
+
+def parser(prog: str) -> argparse.ArgumentParser:
+    """The options."""
+    made = argparse.ArgumentParser(prog=prog, description=__doc__, allow_abbrev=False, epilog=f"e.g. {EXAMPLE}")
+    made.add_argument("parent", metavar="PARENT", help="a shipped checkpoint, a folder, or owner/name on the Hub")
+    made.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the checkpoint folder to make")
+    made.add_argument("--data", metavar="DIR", help="folder of the corpus (default: environment variable ZOO_DATA)")
+    made.add_argument("--corpus", default="ptb", help="as zoo evaluate takes it (default: ptb)")
+    made.add_argument("--recipe", metavar="FILE", help="take the steps from a recipe, instead of the options below")
+    steps = made.add_argument_group("steps, taken in this order")
+    steps.add_argument("--keep-units", type=int, metavar="N", help="keep N hidden units per layer")
+    steps.add_argument("--low-rank", type=int, metavar="R", help="recurrent layers with a shared projection to R")
+    steps.add_argument("--layers", metavar="FORM", help="a form for the recurrent layers' matrices")
+    steps.add_argument("--embed", metavar="FORM", help=f"a form for the embedding: {FORMS}")
+    steps.add_argument("--head", metavar="FORM", help="a form for the output layer")
+    steps.add_argument("--untie", action="store_true", help="give a tied output layer a matrix of its own first")
+    steps.add_argument("--prune", type=float, metavar="SHARE", help="zero this share of the smallest numbers")
+    steps.add_argument("--prune-roles", default="all", metavar="ROLES", help="of these, with commas (default: all)")
+    steps.add_argument("--int8", action="store_true", help="8 bits a number")
+    steps.add_argument("--int4", action="store_true", help="4 bits a number")
+    budget = made.add_argument_group("a budget: the steps are chosen by a sensitivity sweep on the validation text")
+    budget.add_argument("--max-mb", type=float, metavar="MB", help="size of the weights, 10⁶ bytes")
+    budget.add_argument("--max-ppl-loss", type=float, metavar="SHARE", help="e.g. 0.03: at most 3 %% more perplexity")
+    made.add_argument("--fine-tune", type=int, default=0, metavar="EPOCHS", help="epochs after (or in) each step")
+    made.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    made.add_argument("--threads", type=int, help="processor threads (default: torch's choice)")
+    made.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs' states (default: runs)")
+    made.add_argument("--replace", action="store_true", help="replace the folder if it is there")
+    return made
+
+
+def main(arguments: list[str] | None = None, prog: str = "python -m conversion.compress") -> int:
+    """The command; returns 0, 2 for an error, 128 + signal when stopped."""
+    given = parser(prog).parse_args(arguments)
+    logging.disable_progress_bar()
+    try:
+        if given.threads is not None:
+            if given.threads < 1:
+                raise RecipeError(f"--threads is {given.threads}; it must be at least 1")
+            torch.set_num_threads(given.threads)
+        run(given)
+        return 0
+    except (ZooError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (Interrupted, KeyboardInterrupt) as stop:
+        number = stop.number if isinstance(stop, Interrupted) else 2
+        again = shlex.join([*prog.split(), *(sys.argv[1:] if arguments is None else arguments)])
+        print(f"{stop or 'stopped'}; to go on type: {again}", file=sys.stderr)
+        return 128 + number
+
+
+def run(given: argparse.Namespace) -> Path:
+    """Makes the recipe, checks it against the parent, and builds it."""
+    out: Path = given.out
+    if out.exists() and not given.replace:
+        raise RecipeError(f"{out} is there already; give another --out, or --replace")
+    if not NAME.fullmatch(out.name):
+        raise RecipeError(f"--out ends in {out.name!r}; a name has small letters, digits, . _ and -, e.g. small-lstm")
+    if given.recipe is not None:
+        if options := [option for option in ("max_mb", "max_ppl_loss", *STEP_OPTIONS) if getattr(given, option)]:
+            raise RecipeError(f"--recipe has the steps already; leave out --{options[0].replace('_', '-')}")
+        recipe = from_file(given)
+    else:
+        recipe = from_options(given)
+    return build(recipe, out.parent, given.runs, given.data, given.device, finish=False, replace=given.replace)
+
+
+def from_file(given: argparse.Namespace) -> Recipe:
+    """The steps of a recipe, for this parent and folder."""
+    read = read_recipe(given.recipe)
+    if not read.compress:
+        raise RecipeError(f"{given.recipe} has no [[compress]]; to train it: python -m conversion.build {read.name}")
+    text = read.text
+    for key, value in (("name", given.out.name), ("parent", given.parent)):
+        line = f"{key} = {json.dumps(value)}".replace("\\", r"\\")
+        text = re.sub(rf"(?m)^{key} *=.*$", line, text, count=1)
+    return parse_recipe(text, given.recipe)
+
+
+STEP_OPTIONS = ("keep_units", "low_rank", "layers", "embed", "head", "untie", "prune", "int8", "int4")
+
+
+def from_options(given: argparse.Namespace) -> Recipe:
+    """The recipe that the options describe, planned against the parent."""
+    folder = folder_of(given.parent)
+    steps = steps_of(given)
+    told = f"{Path(given.parent).name}, compressed"
+    values = {"name": given.out.name, "description": told, "parent": given.parent, "corpus": given.corpus}
+    head = HEADER.format(**{key: json.dumps(value) for key, value in values.items()})
+    if given.max_mb is not None or given.max_ppl_loss is not None:
+        if steps:
+            raise RecipeError("a budget chooses the steps itself; leave out the other steps, or the budget")
+        for option in ("max_mb", "max_ppl_loss"):
+            if (value := getattr(given, option)) is not None and not value > 0:
+                raise RecipeError(f"--{option.replace('_', '-')} is {value}; it must be above 0")
+
+        parent = parse_recipe(head + table("quantize", bits=8), "the options")
+        corpus, model = prepare(parent, given.data, given.out.parent)
+        chosen = choose(model, corpus, given.max_mb, given.max_ppl_loss, given.untie)
+        steps += [table(method, **fields) for method, fields in chosen]
+    if not steps:
+        raise RecipeError(f"nothing to do; give --recipe, a budget, or steps, e.g. {EXAMPLE}")
+    tuning = TUNING.format(epochs=given.fine_tune) if given.fine_tune else ""
+    recipe = parse_recipe(head + "".join(step + tuning for step in steps), "the options")
+    plan(recipe, RnnLmConfig.from_pretrained(folder))
+    return recipe
+
+
+def steps_of(given: argparse.Namespace) -> list[str]:
+    """One table of TOML for each step that the options name."""
+    if given.int8 and given.int4:
+        raise RecipeError("--int8 and --int4: a number is stored in one way; give one of them")
+    steps = []
+    if given.keep_units:
+        steps.append(table("prune_units", keep=given.keep_units))
+    if given.low_rank:
+        steps.append(table("shared_projection", rank=given.low_rank))
+    for role in ("layers", "embed", "head"):
+        if form := getattr(given, role):
+            untie = {"untie": True} if given.untie and role == "head" else {}
+            steps.append(form_step(role, form, untie))
+    if given.prune is not None:
+        steps.append(table("prune", roles=given.prune_roles.split(","), sparsity=given.prune))
+    if given.int8 or given.int4:
+        steps.append(table("quantize", bits=8 if given.int8 else 4))
+    return steps
+
+
+def form_step(role: str, form: str, untie: dict[str, Any]) -> str:
+    """The step that an option such as `--head tensor_train:3,50` asks for."""
+    method, _, rest = form.partition(":")
+    try:
+        if method == "low_rank":
+            return table(method, roles=[role], rank=int(rest), **untie)
+        if method == "tensor_train" and "/" in rest:
+            rows, columns, ranks = rest.split("/")
+            modes = {"row_modes": whole(rows, "x"), "column_modes": whole(columns, "x"), "ranks": whole(ranks, ",")}
+            return table(method, roles=[role], **modes, **untie)
+        if method == "tensor_train":
+            order, rank = whole(rest, ",")
+            return table(method, roles=[role], order=order, max_rank=rank, **untie)
+    except ValueError:
+        pass
+    raise RecipeError(f"--{role} is {form!r}; it takes {FORMS}, e.g. low_rank:50 or tensor_train:3,40")
+
+
+def whole(text: str, separator: str) -> list[int]:
+    """Whole numbers with a separator between them."""
+    return [int(part) for part in text.split(separator) if part]
+
+
+def table(method: str, **fields: Any) -> str:
+    """A table [[compress]] of TOML."""
+    lines = [f'\n[[compress]]\nmethod = "{method}"']
+    for name, value in fields.items():
+        lines.append(f"{name} = {json.dumps(value)}")  # texts, numbers, switches and lists are written alike in TOML
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

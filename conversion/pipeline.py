@@ -1,0 +1,149 @@
+"""Steps of compression one after the other, each with its fine-tuning; a stopped run goes on at its last state.
+
+The order of Grachev et al. 2019, Fig. 2: the recurrent layers, then embedding and output layer, then pruning or
+quantization. Any other is allowed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+from transformers.utils import logging
+
+from zoo.configuration_rnnlm import RnnLmConfig
+from zoo.corpora import Corpus
+from zoo.counts import count, total
+from zoo.errors import RecipeError
+from zoo.modeling_rnnlm import RnnLmForCausalLM
+from zoo.scoring import score_stream
+
+from .matrices import spec_of
+from .methods import METHODS
+from .recipe import Recipe, Step
+from .table import print_row
+from .train import train
+
+Row = dict[str, Any]
+
+
+def plan(recipe: Recipe, config: RnnLmConfig) -> RnnLmConfig:
+    """The config that a recipe's steps make of a parent's, without touching weights.
+
+    Raises:
+        RecipeError: a step that this parent cannot take, by number, with the nearest valid choice.
+    """
+    for number, step in enumerate(recipe.compress, 1):
+        try:
+            config = METHODS[step.method].plan(config, step.spec)
+        except RecipeError as error:
+            raise RecipeError(f"recipe {recipe.name}, compress {number} ({step.method}): {error}") from error
+    return config
+
+
+def run_steps(
+    recipe: Recipe,
+    parent: RnnLmForCausalLM,
+    corpus: Corpus,
+    run: Path,
+    device: str = "auto",
+    options: dict[str, Any] | None = None,
+    show: Callable[[Row, Row | None], None] = print_row,
+) -> tuple[RnnLmForCausalLM, list[Row]]:
+    """Compresses a parent by a recipe.
+
+    Args:
+        run: folder of the run; each step keeps its model and the state of its training in a folder of its own.
+        options: passed on to `train`.
+        show: called with each finished row and the one before it.
+
+    Returns:
+        The model, and the table: a row for the parent and one per step with `step`, `parameters`, `nonzeros`, `bytes`
+        (of the weights in float16 and smaller), `valid_perplexity` at batch 1.
+
+    Raises:
+        RecipeError: a step is impossible; nothing was done yet.
+        Interrupted: the training of a step was stopped; its state is saved.
+    """
+    plan(recipe, parent.config)
+    logging.disable_progress_bar()
+    model, rows = parent, []
+    for number, step in enumerate((None, *recipe.compress)):
+        folder = run / f"{number}-{'parent' if step is None else step.method}"
+        if not (folder / "model").is_dir():
+            if step is not None:
+                model = take(step, recipe, model, corpus, folder, device, options or {})
+            keep(model, folder / "model")
+        model = RnnLmForCausalLM.from_pretrained(folder / "model")
+        rows.append(row_of(recipe.parent if step is None else step.describe(), model, corpus, folder))
+        show(rows[-1], rows[-2] if len(rows) > 1 else None)
+    return model, rows
+
+
+def take(
+    step: Step,
+    recipe: Recipe,
+    model: RnnLmForCausalLM,
+    corpus: Corpus,
+    folder: Path,
+    device: str,
+    options: dict[str, Any],
+) -> RnnLmForCausalLM:
+    """One step with its fine-tuning."""
+    method = METHODS[step.method]
+    constraint = method.constraint(step.spec) if step.stage and hasattr(method, "constraint") else None
+    if constraint is None:
+        model = method.compress(model, step.spec, corpus)
+    else:
+        model = method.prepare(model, step.spec, corpus)
+    if step.stage:
+        if frozen := [name for name in model.config.shapes if in_integers(spec_of(model.config, name))]:
+            raise RecipeError(
+                f"recipe {recipe.name}: {step.method} has stages, but {frozen[0]} is stored in integers already, which "
+                "do not learn; put quantize last, with its own stages if it is to be fine-tuned"
+            )
+        for name, rate in recipe.model.items():
+            setattr(model.config, name, rate)
+        training = dataclasses.replace(recipe, stage=step.stage, compress=(), parent="", model={})
+        state = train(training, model, corpus.splits, corpus.eos_id, folder, device, constraint=constraint, **options)
+        model = model.to("cpu")  # type: ignore[arg-type]
+        model.load_state_dict(state["best"]["weights"])
+    return model if constraint is None else method.compress(model, step.spec, corpus)
+
+
+def in_integers(spec: dict[str, Any]) -> bool:
+    """Whether the numbers of a matrix of this form are integers, which do not learn."""
+    return "int" in spec["form"] or "int" in spec.get("values", {}).get("form", "")
+
+
+def keep(model: RnnLmForCausalLM, folder: Path) -> None:
+    """Writes a step's model whole or not at all."""
+    temporary = folder.with_name(".model")
+    shutil.rmtree(temporary, ignore_errors=True)
+    model.save_pretrained(temporary)
+    temporary.rename(folder)
+
+
+def row_of(name: str, model: RnnLmForCausalLM, corpus: Corpus, folder: Path) -> Row:
+    """What a step made."""
+    tokens = corpus.splits["valid"]
+    with tqdm(total=len(tokens), desc="validation", unit=" tokens", delay=2, disable=None, leave=False) as bar:
+        scores = score_stream(model, tokens, corpus.eos_id, on_tokens=bar.update)
+    counts = total(count(folder / "model"))
+    return {
+        "step": name,
+        "parameters": counts["parameters"],
+        "nonzeros": counts["nonzeros"],
+        "bytes": stored_bytes(model),
+        "valid_perplexity": round(scores.perplexity, 4),
+    }
+
+
+def stored_bytes(model: RnnLmForCausalLM) -> int:
+    """Bytes of a model's tensors in a checkpoint: floats in 16 bits, tied ones once."""
+    tensors = {tensor.data_ptr(): tensor for tensor in model.state_dict().values()}.values()
+    return sum(t.numel() * min(t.element_size(), 2 if t.is_floating_point() else 8) for t in tensors)
