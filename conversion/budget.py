@@ -14,6 +14,7 @@ from zoo.errors import RecipeError
 from zoo.modeling_rnnlm import RnnLmForCausalLM
 
 from . import low_rank, prune, quantize
+from .activations import measure
 from .matrices import DENSE, matrix_of, spec_of, untied, with_forms
 from .objective import mean_loss
 from .pipeline import stored_bytes
@@ -124,10 +125,10 @@ def sweep(model: RnnLmForCausalLM, corpus: Corpus, text: Stripes, base: float) -
 
 def full_rank(model: RnnLmForCausalLM, corpus: Corpus) -> RnnLmForCausalLM:
     """The model with all matrices in factors of full rank, whose leading parts are the best ones of lower rank."""
-    shapes, made = model.config.shapes, model
+    shapes, made, known = model.config.shapes, model, measure(model, corpus)
     for rank in sorted({min(shape) for shape in shapes.values()}):
         names = tuple(name for name, shape in shapes.items() if min(shape) == rank)
-        part = low_rank.compress(model, low_rank.Spec(names, rank=rank), corpus)
+        part = low_rank.compress(model, low_rank.Spec(names, rank=rank), corpus, known)
         forms = {name: ({"form": "low_rank", "rank": rank}, tensors_of(part, name)) for name in names}
         made = with_forms(made, forms)
     return made

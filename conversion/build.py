@@ -213,6 +213,10 @@ def run_queue(given: argparse.Namespace) -> int:
     recipes = [(path, read_recipe(path)) for path in sorted(given.recipes.glob("*.toml"))]
     if not recipes:
         raise RecipeError(f"{given.recipes} has no recipes (*.toml); give --recipes DIR")
+    if given.device == "cpu" or not torch.cuda.is_available():
+        if left := [recipe.name for _, recipe in recipes if recipe.gpu_only]:
+            print(f"left out, as they need a GPU: {', '.join(left)}; to build one all the same give its name")
+        recipes = [(path, recipe) for path, recipe in recipes if not recipe.gpu_only]
     threads = given.threads or max(1, (os.cpu_count() or 1) // given.jobs)
     options = ["--device", given.device, "--threads", str(threads), "--out", str(given.out), "--runs", str(given.runs)]
     options += ["--data", given.data] if given.data else []

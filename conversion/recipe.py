@@ -148,6 +148,7 @@ class Recipe:
         description: one line for people.
         seed: of initial weights, dropout and windows.
         priority: the queue builds the highest first.
+        gpu_only: whether the queue leaves it out where there is no GPU.
         parent: a checkpoint whose weights are the start and whose config `[model]` changes; empty: random weights.
         max_vocabulary: the most words when the vocabulary is made from the corpus; 0: all.
         model: fields of RnnLmConfig.
@@ -162,6 +163,7 @@ class Recipe:
     description: str = ""
     seed: int = number(1, most=2**63 - 1)
     priority: int = number(0, least=float("-inf"))
+    gpu_only: bool = False
     parent: str = ""
     max_vocabulary: int = number(0)
     model: dict = field(default_factory=dict)

@@ -74,5 +74,5 @@ def _name_of(hint: Any) -> str:
             return "an array of two numbers"
         whats = {int: "whole numbers", float: "numbers", str: "texts"}
         return f"an array of {'tables' if dataclasses.is_dataclass(kind) else whats[kind]}"
-    names = {int: "a whole number", float: "a number", str: "a text", dict: "a table"}
+    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", dict: "a table"}
     return names.get(hint, "a table")

@@ -25,10 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if reconfigure is not None:
             reconfigure(errors="replace" if stream is sys.stdin else "backslashreplace")
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words and words[0] in DELEGATED:
-        return commands.delegate(DELEGATED[words[0]][0], words[0], words[1:])
-    given = _parser().parse_args(words)
     try:
+        if words and words[0] in DELEGATED:
+            return commands.delegate(DELEGATED[words[0]][0], words[0], words[1:])
+        given = _parser().parse_args(words)
         code = given.run(given)
         sys.stdout.flush()
         return code

@@ -246,3 +246,10 @@ def test_terminated_queue_saves_its_runs(tmp_path: Path, corpus: Path):
     assert "to go on type: python -m conversion.build --queue" in error
     assert load_state(path)["position"]["updates"] > 0
     assert not (tmp_path / "out").exists()
+
+
+def test_a_queue_on_a_processor_leaves_out_what_needs_a_gpu(tmp_path, corpus, capsys):
+    write_recipe(tmp_path / "tiny.toml", corpus, ("seed = 3", "seed = 3\ngpu_only = true"))
+    assert build.main(["--queue", "--recipes", str(tmp_path), *options(tmp_path)]) == 0
+    assert "left out, as they need a GPU: tiny" in capsys.readouterr().out
+    assert not (tmp_path / "out" / "tiny").exists()

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 import conversion
+from conversion.pipeline import plan
+from conversion.recipe import read_recipe
 from zoo.counts import parameters_of
 from zoo.layout import layout_of
 
@@ -164,3 +166,26 @@ def test_what_the_remarks_say_of_the_papers_own_arithmetic():
     dense_rnn = counts("rnn", 650, 650)[0][0]
     assert dense_rnn == 14_690_000 and dense_rnn - 2 * V * 650 == 1_690_000
     assert round(0.1 * counts("lstm", 200, 200)[0][0] / 1e6, 3) == 0.464
+
+
+def planned(name):
+    """The config that a recipe ends in, its parents' recipes read for theirs."""
+    recipe = read_recipe(name)
+    if not recipe.compress:
+        return recipe.config(V, 1)
+    return plan(recipe, planned(recipe.parent))
+
+
+@pytest.mark.parametrize("key", list(TABLE), ids=lambda key: f"table {key[0]} {key[1]}")
+def test_every_row_has_a_recipe_of_its_size(key):
+    row = BY_ID[key]
+    name = f"paper-{row['id']}"
+    config = planned(name)
+    found = sum(parameters_of(layout_of(config.to_dict())).values())
+    assert found == row["ours"]["with_biases"]
+    assert read_recipe(name).gpu_only == (config.hidden_size == 1500)
+    for field, value in row["config"].items():
+        if field != "weights":
+            assert getattr(config, field) == value
+    for role, spec in row["config"].get("weights", {}).items():
+        assert config.form_of(role, None if role in ("embed", "head") else 0) == spec
