@@ -74,20 +74,24 @@ def zoo_torch_step(folder: Path) -> Step:
 
 
 def plain_torch(folder: Path) -> Step:
-    """The same arithmetic written by hand on bare tensors: what a user would write; LSTM with dense matrices only."""
+    """The same arithmetic written by hand on bare dense tensors: what a user would write; LSTM only."""
     import torch
 
     from zoo.loading import load
 
     model, _ = load(folder)
     config = model.config
-    if config.cell != "lstm" or config.weights or config.output_projection_size is not None:
-        raise ZooError("plain-torch is written for an LSTM with dense matrices and no output projection; leave it out")
-    t = {name: tensor.detach() for name, tensor in model.state_dict().items()}
-    table, head, head_bias = t["model.embed_tokens.weight"], t["lm_head.weight"].T, t["lm_head.bias"]
-    parts = ("input.weight", "recurrent.weight", "bias")
-    layers = [tuple(t[f"model.layers.{n}.{part}"] for part in parts) for n in range(config.num_hidden_layers)]
-    projections = [t.get(f"model.layers.{n}.projection.weight") for n in range(config.num_hidden_layers)]
+    if config.cell != "lstm" or config.output_projection_size is not None:
+        raise ZooError("plain-torch is written for an LSTM without output projection; leave it out")
+    table, head = (form.to_dense().detach() for form in (model.model.embed_tokens, model.lm_head))
+    head, head_bias = head.T, model.lm_head.bias.detach()
+    layers = [
+        (layer.input.to_dense().detach(), layer.recurrent.to_dense().detach(), layer.bias.detach())
+        for layer in model.model.layers
+    ]
+    projections = [
+        None if layer.projection is None else layer.projection.to_dense().detach() for layer in model.model.layers
+    ]
     O, H = config.layer_output_size, config.hidden_size
     state = [(torch.zeros(1, O), torch.zeros(1, H)) for _ in layers]
 

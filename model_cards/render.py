@@ -38,6 +38,7 @@ class Facts:
     size: dict  # of bench.size
     quality: dict[str, dict]  # corpus -> results of bench.quality
     latency: list[dict]  # of bench.latency, one per device
+    steps: list[dict]  # of a compression, the parent first; none where it was trained from scratch
 
     @property
     def parent(self) -> str | None:
@@ -123,7 +124,9 @@ def gather(root: Path, name: str) -> Facts:
                 f"{results / stem}.json was measured on other weights; measure again: python -m bench.{verb} {name}"
             )
     recipe = (folder / "recipe.toml").read_text(encoding="utf-8").strip()
-    return Facts(name, read_layout(folder), recipe, sha256, size, quality, latency)
+    metrics = folder / "metrics.json"
+    steps = json.loads(metrics.read_text(encoding="utf-8")).get("steps", []) if metrics.is_file() else []
+    return Facts(name, read_layout(folder), recipe, sha256, size, quality, latency, steps)
 
 
 def card(facts: Facts) -> str:
@@ -168,6 +171,7 @@ def card(facts: Facts) -> str:
             f"Test perplexity {found['test']['perplexity']:.2f} on {corpora.get(on, {}).get('name', on)}."
             for on, found in facts.quality.items()
         ),
+        steps=_steps_table(facts.steps),
         parentage=f"Compressed from `{facts.parent}`." if facts.parent else "Trained from scratch.",
         recipe=facts.recipe,
         quality="\n".join(_quality_table(on, found) for on, found in facts.quality.items()),
@@ -179,6 +183,22 @@ def card(facts: Facts) -> str:
         **{key: corpus[key].strip() for key in ("title", "licence", "style", "limits")},
     )
     return f"---\n{metadata.to_yaml()}\n---\n\n{page}"
+
+
+def _steps_table(steps: list[dict]) -> str:
+    """What every step of a compression left and cost; nothing where there was none."""
+    if not steps:
+        return ""
+    lines = ["What each step left; bytes are those of the weights, perplexity is that of the validation text.", ""]
+    lines += ["| step | parameters | nonzeros | bytes | perplexity | change |", "|---|---:|---:|---:|---:|---:|"]
+    before = None
+    for step in steps:
+        perplexity = step["valid_perplexity"]
+        change = "" if before is None else f"{perplexity / before - 1:+.2%}"
+        counts = " | ".join(f"{step[key]:,}" for key in ("parameters", "nonzeros", "bytes"))
+        lines.append(f"| {step['step']} | {counts} | {perplexity:.2f} | {change} |")
+        before = perplexity
+    return "\n".join(lines) + "\n\n"
 
 
 def _latency_table(found: dict) -> str:

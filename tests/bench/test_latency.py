@@ -57,4 +57,4 @@ def test_errors_are_one_line(tmp_path, capsys):
     assert latency.main([str(folder), "--backend", "plain-torch"]) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
     assert lines[0] == "error: no contender torhc; there are torch, torch-step, plain-torch, numpy"
-    assert lines[1].startswith("error: plain-torch is written for an LSTM with dense matrices")
+    assert lines[1].startswith("error: plain-torch is written for an LSTM without output projection")

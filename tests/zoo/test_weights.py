@@ -39,11 +39,14 @@ def test_product_and_rows_equal_those_of_the_dense_twin(name, rows, columns, gra
     form, table = filled(name, rows, columns, bias=True), filled(name, rows, columns, lookup=True)
     matrix = form.to_dense().detach()
     assert matrix.shape == (rows, columns)
-    for leading in [(), (1,), (2, 3), (1, 50)]:  # one vector, few and many take different ways
+    for leading in [(), (1,), (2, 3), (1, 50), (5,)]:  # one vector, few and many take different ways
         x = torch.randn(*leading, columns, requires_grad=gradient)
+        if leading == (5,):  # columns first in memory
+            x = x.detach().t().contiguous().t().requires_grad_(gradient)
         ids = torch.randint(0, rows, leading)
         with torch.set_grad_enabled(gradient):
             torch.testing.assert_close(form(x).detach(), (x @ matrix.T + form.bias).detach(), atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(form(x.expand(2, *x.shape)).detach()[1], form(x).detach())  # strides of 0
             torch.testing.assert_close(table(ids).detach(), matrix[ids], atol=1e-6, rtol=1e-5)
 
 

@@ -11,26 +11,27 @@ from torch.nn import functional as F
 from transformers import initialization as init
 
 BLOCK = 1 << 17  # numbers of a packed matrix that are unpacked at once
+MIDDLES, LARGEST = 0x00808080, 127 * 2**16
 FEW = 16  # rows of a product up to which the integer kernel is faster than unpacking
 
 
-def integers(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Vectors x [B, N] -> three 8-bit digits each [3, B, N] and scales [B, 1]: x = scale (d0 2¹⁴ + d1 2⁷ + d2).
+def digits_of(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Vectors x [B, N] -> three 8-bit digits each [3, B, N], lowest first, and scales [B, 1].
 
-    21 bits, about what fp32 keeps in a sum; the integer kernel takes three rows in the time of one.
+    x = scale (d0 + 2⁸ d1 + 2¹⁶ d2) to 23 bits, about what fp32 holds; the integer kernel takes three rows in the time
+    of one.
     """
-    scale = x.abs().amax(dim=1, keepdim=True).clamp_min(1e-30) / (127 * 2**14)
-    rest = torch.round(x / scale)
-    high = torch.round(rest / 2**14)
-    rest = rest - high * 2**14
-    middle = torch.round(rest / 2**7)
-    return torch.stack([high, middle, rest - middle * 2**7]).to(torch.int8), scale
+    scale = torch.linalg.vector_norm(x, torch.inf, dim=1, keepdim=True).clamp_min_(1e-30).div_(LARGEST)
+    # With 128 in every byte no digit borrows from the next; without their top bits the bytes are signed digits.
+    whole = torch.round(x / scale).to(torch.int32, memory_format=torch.contiguous_format)
+    whole = whole.add_(MIDDLES).bitwise_xor_(MIDDLES)
+    return whole.view(torch.int8).view(*x.shape, 4)[..., :3].permute(2, 0, 1).contiguous(), scale
 
 
-def joined(digits: torch.Tensor) -> torch.Tensor:
-    """Products of the three digits [3, ...] int32 -> their sum [...] float."""
-    high, middle, low = digits.float()
-    return (high * 2**7 + middle) * 2**7 + low
+def joined(products: torch.Tensor) -> torch.Tensor:
+    """Products of the digits [3, ...] int32 -> their sum [...] in floats."""
+    low, middle, high = products.float()
+    return low.add_(middle, alpha=256).add_(high, alpha=65536)
 
 
 class Packed(nn.Module):
@@ -77,9 +78,9 @@ class Packed(nn.Module):
         """Rows that the integer kernel multiplies for one vector."""
         return 3
 
-    def blocks(self) -> list[slice]:
+    def blocks(self, numbers: int = BLOCK) -> list[slice]:
         """Slices of rows small enough to be unpacked at once."""
-        size = max(1, BLOCK // self.num_columns)
+        size = max(1, numbers // self.num_columns)
         return [slice(start, start + size) for start in range(0, self.num_rows, size)]
 
     def rows(self, ids: torch.Tensor) -> torch.Tensor:
@@ -149,11 +150,11 @@ class Int8(Packed):
         return self.low + self.step * (q.to(self.step.dtype) + 128)
 
     def few(self, x: torch.Tensor) -> torch.Tensor:
-        digits, scale = integers(x)
-        y = joined(torch._int_mm(digits.flatten(0, 1), self.weight.t()).view(3, len(x), -1)) * scale
+        digits, scale = digits_of(x)
+        y = joined(torch._int_mm(digits.flatten(0, 1), self.weight.t()).view(3, len(x), -1)).mul_(scale)
         if self.scale is not None:
-            return y * self.scale
-        return y * self.step + (self.low + 128 * self.step) * x.sum(dim=1, keepdim=True)
+            return y.mul_(self.scale)
+        return y.mul_(self.step).add_((self.low + 128 * self.step) * x.sum(dim=1, keepdim=True))
 
     def reset(self) -> None:
         """Fills the matrix from U(-bound, bound) and the bias with zeros."""
@@ -218,13 +219,13 @@ class Int4(Packed):
         B, N = x.shape
         G = self.scale.shape[1]
         groups = torch.arange(N, device=x.device) // self.group == torch.arange(G, device=x.device)[:, None]
-        digits, scale = integers(x)
+        digits, scale = digits_of(x)
         spread = F.pad(digits[:, :, None] * groups, (0, N % 2)).view(3 * B * G, -1, 2)  # [3 B G, N/2, 2]
         even, odd = spread[..., 0].contiguous(), spread[..., 1].contiguous()
         # q was stored with 8 added: eight times the sum of the input is taken off again.
         surplus = 8 * joined((even.int() + odd.int()).sum(dim=1).view(3, B, G))[..., None]  # [B, G, 1]
         parts = []
-        for block in self.blocks():
+        for block in self.blocks(4 * BLOCK):  # in bytes here
             pairs = self.weight[block]
             low, high = (pairs & 15).view(torch.int8), (pairs >> 4).view(torch.int8)
             sums = torch._int_mm(even, low.t()) + torch._int_mm(odd, high.t())

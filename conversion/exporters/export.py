@@ -1,0 +1,110 @@
+"""One call from a checkpoint to the files of another runtime."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import importlib.metadata
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from zoo.errors import ZooError
+from zoo.hub import folder_of
+
+# target -> the folder of its files, the module that writes them, the packages it needs by import name
+TARGETS = {
+    "onnx": ("onnx", "to_onnx", ("onnx", "onnxruntime")),
+    "executorch": ("executorch", "to_executorch", ("executorch",)),
+    "litert": ("litert", "to_litert", ("litert_torch", "ai_edge_litert")),
+}
+EXTRAS = {"onnx": "export", "executorch": "executorch", "litert": "litert"}
+VARIANTS = {"onnx": ("fp32", "fp16", "int8"), "executorch": ("fp32",), "litert": ("fp32",)}
+BESIDE = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
+
+
+def export(
+    name: str | Path,
+    to: str,
+    out: str | Path | None = None,
+    variants: str | Sequence[str] = "all",
+    corpus: str | Path | None = None,
+    data: str | Path | None = None,
+) -> list[Path]:
+    """Writes a checkpoint in the format of another runtime, after the files gave the same words as torch.
+
+    Args:
+        name: a shipped checkpoint, a folder, or `owner/name[@revision]` on the Hub.
+        to: `onnx`, `executorch` or `litert`.
+        out: folder that gets `onnx/model.onnx` etc., and config and tokenizer beside it; None: the checkpoint's own
+            folder where `name` is one, else a folder of the checkpoint's name here.
+        variants: `all`, or some of fp32, fp16, int8 (ONNX); the others have fp32.
+        corpus, data: text for the check, as in `zoo.corpora.load_corpus`. Neither given: PTB where the environment
+            variable ZOO_DATA has it, else text that the model makes.
+
+    Returns:
+        The files written, `check.json` with the measured differences the last of them.
+
+    Raises:
+        ZooError: an unknown target or variant, a package that is not installed.
+        CheckpointError: no such checkpoint, or an exported file that does not compute the same.
+        CorpusError: a corpus was named that cannot be read.
+    """
+    if to not in TARGETS:
+        raise ZooError(f"there is no export to {to!r}; allowed: {', '.join(TARGETS)}")
+    allowed = VARIANTS[to]
+    asked = allowed if variants == "all" else (variants,) if isinstance(variants, str) else tuple(variants)
+    if not asked or set(asked) - set(allowed):
+        raise ZooError(f"variant {', '.join(asked) or 'none'} for {to}; allowed: all, {', '.join(allowed)}")
+    kind, module, packages = TARGETS[to]
+    folder = folder_of(name)
+    for package in packages:
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise ZooError(
+                f"the export to {to} needs the package {package} ({error}); type: pip install 'rnnlm-zoo[{EXTRAS[to]}]'"
+            ) from error
+    from zoo.loading import load
+
+    from .text import check_text
+
+    model, tokenizer = load(name)
+    text = check_text(model, tokenizer, corpus, data)
+    if out is None:
+        out = folder if Path(os.path.expanduser(str(name))).is_dir() else folder_name(str(name))
+    out = Path(os.path.expanduser(out))
+    if out.exists() and not out.is_dir():
+        raise ZooError(f"{out} is a file; give --out a folder")
+    is_new = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(dir=out, prefix=f".{kind}-") as unchecked:
+            report = importlib.import_module(f".{module}", __package__).write(model, text, Path(unchecked), asked)
+            weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+            versions = {package: importlib.metadata.version(package.replace("_", "-")) for package in packages}
+            sizes = {file: (Path(unchecked) / file).stat().st_size for file in report["files"]}
+            report = {"name": str(name), "sha256": weights, "versions": versions, "bytes": sizes, **report}
+            (Path(unchecked) / "check.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+            (out / kind).mkdir(exist_ok=True)
+            written = [out / kind / file for file in [*report["files"], "check.json"]]
+            for path in written:
+                os.replace(Path(unchecked) / path.name, path)
+    except BaseException:
+        if is_new:
+            with contextlib.suppress(OSError):
+                out.rmdir()
+        raise
+    beside = [file for file in BESIDE if (folder / file).is_file() and not (out / file).exists()]
+    for file in beside:
+        shutil.copyfile(folder / file, out / file)
+    return [out / file for file in beside] + written
+
+
+def folder_name(name: str) -> str:
+    """`owner/name@revision` -> `name`."""
+    return name.partition("@")[0].rpartition("/")[2]
