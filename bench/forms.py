@@ -10,18 +10,16 @@ import argparse
 import re
 import sys
 import time
-import weakref
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
-from torch import nn
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from zoo.weights_rnnlm import FORMS, build, check_size, check_spec
 
+from .memory import Memory
 from .report import RESULTS, cpu_name, slug, versions, write
 
 WARM_UP, TIMED, BLOCK = 100, 1000, 50
@@ -67,33 +65,7 @@ def specs(rows: int, columns: int, rank: int, train: dict[str, Any]) -> dict[str
     }
 
 
-class Memory(TorchDispatchMode):
-    """Counts the bytes of tensors made while it is on: those alive at once at most, and the largest."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.alive = self.peak = self.largest = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        out = function(*args, **(kwargs or {}))
-        known = {t.untyped_storage().data_ptr() for t in args if _is_plain(t)}
-        for tensor in out if isinstance(out, (tuple, list)) else [out]:
-            if _is_plain(tensor) and (storage := tensor.untyped_storage()).data_ptr() not in known:
-                size = storage.nbytes()
-                self.alive += size
-                self.peak, self.largest = max(self.peak, self.alive), max(self.largest, size)
-                weakref.finalize(tensor, self._gone, size)
-        return out
-
-    def _gone(self, size: int) -> None:
-        self.alive -= size
-
-
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.layout == torch.strided
-
-
-def filled(spec: dict[str, Any], rows: int, columns: int, matrix: torch.Tensor) -> nn.Module:
+def filled(spec: dict[str, Any], rows: int, columns: int, matrix: torch.Tensor) -> Any:
     """A form with the numbers of a matrix [rows, columns]."""
     check_spec(spec, "spec")
     check_size(spec, "spec", rows, columns)
@@ -166,7 +138,8 @@ def render(result: dict[str, Any], page: Path) -> None:
     """Puts the table into a page between its marks."""
     text = page.read_text(encoding="utf-8")
     block = f"{BEGIN}\n{table(result)}\n{END}"
-    page.write_text(re.sub(f"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: block, text, flags=re.S), encoding="utf-8")
+    text = re.sub(f"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: block, text, flags=re.S)
+    page.write_text(text, encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> int:

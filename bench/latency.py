@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -79,6 +79,7 @@ def plain_torch(folder: Path) -> Step:
 
     from zoo.loading import load
 
+    model: Any
     model, _ = load(folder)
     config = model.config
     if config.cell != "lstm" or config.output_projection_size is not None:
@@ -140,6 +141,27 @@ def check(steps: dict[str, Step], tokens: list[int]) -> None:
                 raise ZooError(f"{name} and {first} disagree after the id {token}: {answers[name]} against {expected}")
 
 
+def step_memory(folder: str | Path) -> dict[str, int]:
+    """Bytes of one step of the model in torch: its tensors, and those that the step makes and holds at once at most."""
+    import torch
+
+    from zoo.loading import load
+
+    from .memory import Memory
+
+    model, _ = load(folder)
+    tensors = {tensor.data_ptr(): tensor for tensor in model.state_dict().values()}.values()
+    with torch.no_grad():
+        _, states = model.step(torch.tensor([0]))
+        with Memory() as memory:
+            model.step(torch.tensor([1]), states)
+    return {
+        "weights": sum(tensor.numel() * tensor.element_size() for tensor in tensors),
+        "step_peak": memory.peak,
+        "step_largest": memory.largest,
+    }
+
+
 def measure(folder: str | Path, contenders: list[str] | None = None, threads: int = 1) -> dict:
     """Times the contenders side by side; milliseconds per step: mean, median, p95, p99.
 
@@ -167,9 +189,11 @@ def measure(folder: str | Path, contenders: list[str] | None = None, threads: in
                     begin = time.perf_counter()
                     step(token)
                     times[name].append(1000 * (time.perf_counter() - begin))
+    memory = step_memory(folder)
     timed = {name: np.array(values[WARM_UP:]) for name, values in times.items()}
     return {
         "protocol": {"warm_up": WARM_UP, "timed": TIMED, "block": BLOCK, "batch": 1, "top": TOP, "threads": threads},
+        "memory": memory,
         "milliseconds": {
             name: {
                 "mean": float(values.mean()),

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import nn
 
 from zoo.configuration_rnnlm import RnnLmConfig
 from zoo.errors import RecipeError
@@ -22,7 +21,7 @@ DENSE = {"form": "dense"}
 Change = tuple[dict[str, Any], dict[str, torch.Tensor]]  # spec, and the tensors of that form
 
 
-def matrix_of(model: RnnLmForCausalLM, name: str) -> nn.Module:
+def matrix_of(model: RnnLmForCausalLM, name: str) -> Any:
     """The module that holds a matrix."""
     return model.get_submodule(prefix_of(name))
 

@@ -176,9 +176,7 @@ def card(facts: Facts) -> str:
         recipe=facts.recipe,
         quality="\n".join(_quality_table(on, found) for on, found in facts.quality.items()),
         latency="\n".join(map(_latency_table, facts.latency)) or "Not measured yet.\n",
-        commands="\n".join(
-            f"| quality on {on} | `{found['command']}` |" for on, found in facts.quality.items()
-        ),
+        commands="\n".join(f"| quality on {on} | `{found['command']}` |" for on, found in facts.quality.items()),
         **{key: f"{facts.size[key]:,}" for key in ("parameters", "nonzeros", "bytes", "tokenizer_bytes")},
         **{key: corpus[key].strip() for key in ("title", "licence", "style", "limits")},
     )
@@ -211,6 +209,9 @@ def _latency_table(found: dict) -> str:
     ]
     for contender, ms in found["milliseconds"].items():
         lines.append(f"| {contender} | {ms['mean']:.3f} | {ms['median']:.3f} | {ms['p95']:.3f} |")
+    if memory := found.get("memory"):
+        weights, made = memory["weights"] / 1e6, memory["step_peak"] / 1e6
+        lines += ["", f"In torch the weights take {weights:.2f} MB of memory, what one step makes {made:.2f} MB more."]
     return "\n".join([*lines, ""])
 
 

@@ -63,7 +63,8 @@ class Packed(nn.Module):
         if torch.compiler.is_compiling() or (torch.is_grad_enabled() and x.requires_grad):
             y = F.linear(x, self.to_dense().to(x.dtype))
         else:
-            y = self.product(x.reshape(-1, self.num_columns)).view(*x.shape[:-1], self.num_rows)
+            with torch.no_grad():  # the library's loader makes the scales ask for a gradient
+                y = self.product(x.reshape(-1, self.num_columns)).view(*x.shape[:-1], self.num_rows)
         return y if self.bias is None else y + self.bias
 
     def product(self, x: torch.Tensor) -> torch.Tensor:
@@ -107,6 +108,9 @@ class Int8(Packed):
 
     required = {"scheme": str}
     optional: dict[str, type] = {}
+    scale: Any
+    low: Any
+    step: Any
 
     def __init__(self, scheme: str, rows: int, columns: int, bias: bool = False, lookup: bool = False):
         super().__init__(rows, columns, bias, lookup)

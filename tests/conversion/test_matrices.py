@@ -8,6 +8,7 @@ from zoo.errors import RecipeError
 from zoo.weights_rnnlm import FORMS
 
 from ..zoo.models import FORMS as FORM_NAMES
+
 from ..zoo.models import config_of, model_of, spec_of as form_spec  # isort: skip
 
 IDS = torch.tensor([[3, 5, 7, 2]])

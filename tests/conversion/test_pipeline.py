@@ -35,7 +35,8 @@ epochs = 1
 def parent(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Path:
     """A trained tiny checkpoint."""
     folder = tmp_path_factory.mktemp("parent")
-    file = write_recipe(folder / "tiny.toml", corpus, ("save_every = 0", "save_every = 60"), ("epochs = 2", "epochs = 12"))
+    changes = (("save_every = 0", "save_every = 60"), ("epochs = 2", "epochs = 12"))
+    file = write_recipe(folder / "tiny.toml", corpus, *changes)
     assert build.main([str(file), "--runs", str(folder / "runs"), "--out", str(folder), "--device", "cpu"]) == 0
     return folder / "tiny"
 

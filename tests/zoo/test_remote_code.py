@@ -15,7 +15,7 @@ from zoo.modeling_rnnlm import AUTO_MAP, CODE
 from zoo.tokenization import build_tokenizer
 
 from .folders import WORDS
-from .models import VARIANTS, model_of, name_of
+from .models import FORMS, VARIANTS, model_of, name_of
 
 PROGRAM = """
 import sys
@@ -82,3 +82,35 @@ def test_untrusted_folder_says_which_flag_to_give(tmp_path):
     run = [sys.executable, "-c", code, tmp_path / "made"]
     done = subprocess.run(run, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
     assert done.returncode != 0 and "trust_remote_code=True" in done.stderr
+
+
+EVERY = """
+import sys
+for package in ("zoo", "conversion", "bench", "model_cards"):
+    sys.modules[package] = None
+import json, torch
+from transformers import AutoModelForCausalLM
+ids, found = torch.tensor([[2, 3, 4]]), {}
+for folder in sys.argv[1:]:
+    model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)
+    found[folder] = [model.generate(ids, max_new_tokens=5, do_sample=False).tolist(), model(ids).logits[0, -1].tolist()]
+print(json.dumps(found))
+"""
+
+
+def test_every_form_generates_in_a_clean_process(tmp_path):
+    expected, ids = {}, torch.tensor([[2, 3, 4]])
+    for number, form in enumerate(("low_rank", *FORMS)):
+        cell = ("lstm", "gru", "rnn")[number % 3]
+        model = model_of(cell=cell, projected=number % 2 == 0, form=form, tied=number % 4 < 2)
+        model.save_pretrained(tmp_path / form)
+        tokens = model.generate(ids, max_new_tokens=5, do_sample=False).tolist()
+        expected[str(tmp_path / form)] = [tokens, model(ids).logits[0, -1].tolist()]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "HF_"))}
+    environment |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    run = [sys.executable, "-c", EVERY, *expected]
+    done = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    for folder, (tokens, logits) in json.loads(done.stdout).items():
+        assert tokens == expected[folder][0], folder
+        torch.testing.assert_close(torch.tensor(logits), torch.tensor(expected[folder][1]), atol=1e-4, rtol=1e-4)

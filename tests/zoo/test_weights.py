@@ -4,8 +4,10 @@ import math
 
 import pytest
 import torch
+from safetensors import safe_open
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from zoo.catalog import CHECKPOINTS
 from zoo.factors_rnnlm import balanced_modes, full_ranks, tt_svd
 from zoo.weights_rnnlm import FORMS, build, check_size, check_spec
 
@@ -258,3 +260,33 @@ def test_balanced_modes():
     assert balanced_modes(10000, 4) == [10, 10, 10, 10]
     assert balanced_modes(600, 3) == [8, 8, 75] or math.prod(balanced_modes(600, 3)) == 600
     assert balanced_modes(13, 2) == [1, 13]
+
+
+@pytest.mark.parametrize("tensor", ["model.embed_tokens.weight", "model.layers.1.recurrent.weight"])
+def test_trained_matrices_behave_as_random_ones(tensor):
+    with safe_open(CHECKPOINTS / "lstm-200-ptb" / "model.safetensors", "pt") as file:
+        matrix = file.get_tensor(tensor).float()
+    rows, columns = matrix.shape
+    x, ids = torch.randn(1, columns), torch.tensor([0, rows - 1, 7])
+    for spec in LARGE.values():
+        if spec["form"] == "tensor_train":
+            modes = balanced_modes(rows, 3), balanced_modes(columns, 3)
+            ranks = [min(20, rank) for rank in full_ranks(*modes)]
+            spec = {**spec, "row_modes": modes[0], "column_modes": modes[1], "ranks": ranks}
+        if spec["form"] == "sparse":
+            spec = {**spec, "nonzeros": rows * columns // 10}
+        form, table = build(spec, rows, columns, 0.1), build(spec, rows, columns, 0.1, lookup=True)
+        tensors = FORMS[spec["form"]].from_dense(matrix, spec)
+        form.load_state_dict(tensors)
+        table.load_state_dict(tensors)
+        with torch.no_grad():
+            dense = form.to_dense()
+            torch.testing.assert_close(form(x), x @ dense.T, atol=2e-5, rtol=1e-5)
+            torch.testing.assert_close(table(ids), dense[ids], atol=1e-5, rtol=1e-5)
+            assert (dense - matrix).norm() < matrix.norm()  # nearer than nothing
+            x.requires_grad_(True)
+        with torch.enable_grad():
+            found = torch.autograd.grad(form(x).square().sum(), x)[0]
+            wanted = torch.autograd.grad((x @ dense.T).square().sum(), x)[0]
+            torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-3)
+        x.requires_grad_(False)

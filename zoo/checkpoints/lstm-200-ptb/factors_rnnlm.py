@@ -4,6 +4,7 @@ Letters: M rows, N columns, R rank, d modes, B vectors; i, j row and column mode
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -34,6 +35,8 @@ class Factored(nn.Module):
 
     bias: nn.Parameter | None
     lookup: bool
+    product: Any
+    rows: Any
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """ids [...] -> rows [..., N] where it is a lookup table, else x [..., N] -> x Wᵀ + bias [..., M]."""
@@ -42,7 +45,7 @@ class Factored(nn.Module):
         y = self.product(x)
         return y if self.bias is None else y + self.bias
 
-    def factors(self) -> list[nn.Module]:
+    def factors(self) -> list[Any]:
         """The factors."""
         raise NotImplementedError
 
@@ -65,8 +68,8 @@ class LowRank(Factored):
     def __init__(self, spec: dict, rows: int, columns: int, bias: bool = False, lookup: bool = False):
         super().__init__()
         self.lookup, self.rank = lookup, spec["rank"]
-        self.left = leaf(spec, rows, self.rank)
-        self.right = leaf(spec, self.rank, columns)
+        self.left: Any = leaf(spec, rows, self.rank)
+        self.right: Any = leaf(spec, self.rank, columns)
         self.bias = nn.Parameter(torch.empty(rows)) if bias else None
 
     @staticmethod
@@ -100,7 +103,7 @@ class LowRank(Factored):
         """The matrix [M, N] that the factors stand for."""
         return self.left.to_dense() @ self.right.to_dense()
 
-    def factors(self) -> list[nn.Module]:
+    def factors(self) -> list[Any]:
         return [self.left, self.right]
 
     def factor_bound(self, bound: float) -> float:
@@ -192,26 +195,30 @@ class TensorTrain(Factored):
 
     def rows(self, ids: torch.Tensor) -> torch.Tensor:
         """ids [...] -> rows [..., N]: of every core the slices that the id's digits select."""
-        n, z, rest = ids.flatten(), None, self.num_rows
-        for m, core in enumerate(self.cores):
+        n, rest = ids.flatten(), self.num_rows
+        z = torch.ones(len(n), 1, 1, device=n.device, dtype=self.kind())
+        for m, core in enumerate(self.factors()):
             i, r, s = self.row_modes[m], self.bonds[m], self.bonds[m + 1]
             rest //= i
             digit = n // rest % i
             slices = core.rows(torch.arange(r, device=n.device) * i + digit[:, None])  # [n, r_m-1, j_m r_m]
-            z = slices if z is None else z @ slices
-            z = z.reshape(len(n), -1, s)  # [n, j_1 .. j_m, r_m]
+            z = (z @ slices).reshape(len(n), -1, s)  # [n, j_1 .. j_m, r_m]
         return z.view(*ids.shape, self.num_columns)
 
     def to_dense(self) -> torch.Tensor:
         """The matrix [M, N] that the cores stand for."""
-        z = None
-        for m, core in enumerate(self.cores):
-            shape = self.bonds[m], self.row_modes[m], self.column_modes[m], self.bonds[m + 1]
-            G = core.to_dense().reshape(shape)
-            z = G[0] if z is None else torch.einsum("mnr,rijs->minjs", z, G).flatten(2, 3).flatten(0, 1)
+        cores = [core.to_dense() for core in self.factors()]
+        z = cores[0].new_ones(1, 1, 1)  # [i_1 .. i_m, j_1 .. j_m, r_m]
+        for m, core in enumerate(cores):
+            G = core.reshape(self.bonds[m], self.row_modes[m], self.column_modes[m], self.bonds[m + 1])
+            z = torch.einsum("mnr,rijs->minjs", z, G).flatten(2, 3).flatten(0, 1)
         return z[..., 0]
 
-    def factors(self) -> list[nn.Module]:
+    def kind(self) -> torch.dtype:
+        """The type of the numbers that it computes with."""
+        return next(parameter.dtype for parameter in self.parameters() if parameter.is_floating_point())
+
+    def factors(self) -> list[Any]:
         return list(self.cores)
 
     def factor_bound(self, bound: float) -> float:

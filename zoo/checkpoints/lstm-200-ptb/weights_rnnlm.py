@@ -7,8 +7,6 @@ module with `forward` (product, or rows where it is a lookup table), `rows`, `to
 
 from typing import Any
 
-from torch import nn
-
 from .factors_rnnlm import Factored, LowRank, TensorTrain
 from .leaves_rnnlm import LEAVES, DenseLinear, Int4, Int8
 from .sparse_rnnlm import Sparse
@@ -18,11 +16,11 @@ MATRICES = (DenseLinear, Int8, Int4, LowRank, TensorTrain, Sparse)  # the module
 KINDS = {int: "a positive whole number", list: "a list of positive whole numbers", str: "a text", dict: "a form"}
 
 
-def is_kind(value: Any, kind: type) -> bool:
+def is_kind(value: Any, kind: Any) -> bool:
     """Whether a field of a spec has the type that it should have."""
     if kind is list:
         return isinstance(value, list | tuple) and all(is_kind(item, int) for item in value)
-    return type(value) is kind and (kind is not int or value >= 1)
+    return value >= 1 if kind is int and type(value) is int else type(value) is kind and kind is not int
 
 
 def check_spec(spec: Any, where: str, forms: dict[str, Any] = FORMS) -> None:
@@ -53,7 +51,7 @@ def check_size(spec: dict, where: str, rows: int, columns: int) -> None:
         raise ValueError(f"{where} of form {spec['form']}: {error}") from None
 
 
-def build(spec: dict, rows: int, columns: int, bound: float, bias: bool = False, lookup: bool = False) -> nn.Module:
+def build(spec: dict, rows: int, columns: int, bound: float, bias: bool = False, lookup: bool = False) -> Any:
     """An empty matrix [rows, columns] of the form that `spec` names; `lookup`: it is indexed by row.
 
     `reset()` of it (and of its factors) fills it with the variance of U(-bound, bound).
