@@ -7,6 +7,8 @@ quantization. Any other is allowed.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +27,7 @@ from zoo.scoring import score_stream
 from .matrices import spec_of
 from .methods import METHODS
 from .recipe import Recipe, Step
+from .state import write_atomically
 from .table import print_row
 from .train import train
 
@@ -66,10 +69,11 @@ def run_steps(
         (of the weights in float16 and smaller), `valid_perplexity` at batch 1.
 
     Raises:
-        RecipeError: a step is impossible; nothing was done yet.
+        RecipeError: a step is impossible, or one that is done was changed since; nothing was done yet.
         Interrupted: the training of a step was stopped; its state is saved.
     """
     plan(recipe, parent.config)
+    remember(recipe, parent, run)
     logging.disable_progress_bar()
     model, rows = parent, []
     for number, step in enumerate((None, *recipe.compress)):
@@ -82,6 +86,27 @@ def run_steps(
         rows.append(row_of(recipe.parent if step is None else step.describe(), model, corpus, folder))
         show(rows[-1], rows[-2] if len(rows) > 1 else None)
     return model, rows
+
+
+def remember(recipe: Recipe, parent: RnnLmForCausalLM, run: Path) -> None:
+    """Notes what the steps of a run are, and refuses (RecipeError) to go on after finished ones that were others."""
+    numbers = hashlib.sha256(b"".join(t.detach().cpu().numpy().tobytes() for t in parent.state_dict().values()))
+    shared = {"model": recipe.model, "training": dataclasses.asdict(recipe.training), "seed": recipe.seed}
+    steps: list[dict[str, Any]] = [{"parent": numbers.hexdigest(), "corpus": recipe.corpus}]
+    steps += [{**dataclasses.asdict(step), **(shared if step.stage else {})} for step in recipe.compress]
+    steps = json.loads(json.dumps(steps))  # tuples as lists
+    file = run / "steps.json"
+    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+    for number, (old, new) in enumerate(zip(before, steps, strict=False)):
+        done = any((folder / "model").is_dir() for folder in run.glob(f"{number}-*"))
+        if done and old != new:
+            what = "its parent" if number == 0 else f"step {number} ({recipe.compress[number - 1].method})"
+            raise RecipeError(
+                f"recipe {recipe.name}: {what} was changed since the run began; change it back, or to start anew "
+                f"remove the folder {run}"
+            )
+    run.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, lambda out: out.write(json.dumps(steps, indent=2).encode()))
 
 
 def take(

@@ -149,6 +149,18 @@ def test_a_stopped_run_goes_on_at_its_step(tmp_path, corpus, parent, monkeypatch
             torch.testing.assert_close(other.half(), tensor.half(), msg=name)
 
 
+def test_finished_steps_of_another_recipe_are_not_taken(tmp_path, corpus, parent):
+    def go(*steps):
+        recipe = parse_recipe(text_of(parent, corpus, *steps), "test")
+        data, model = build.prepare(recipe, None, Path())
+        return pipeline.run_steps(recipe, model, data, tmp_path, "cpu", show=lambda row, before: None)[1]
+
+    assert len(go(LOW)) == 2
+    assert len(go(LOW, INT8)) == 3  # more to do is no change
+    with pytest.raises(RecipeError, match=r"step 1 \(low_rank\) was changed since.*remove the folder"):
+        go(LOW.replace("rank = 4", "rank = 5"), INT8)
+
+
 @pytest.mark.parametrize(
     ("steps", "message"),
     [

@@ -1,0 +1,62 @@
+"""What the committed tables claim, and the programs that make them."""
+
+import hashlib
+import json
+
+import pytest
+
+from bench.report import RESULTS
+from conversion import build
+from conversion.ablations import one_shot
+from zoo.catalog import CHECKPOINTS
+from zoo.loading import load
+
+from .tiny import write_recipe
+
+
+@pytest.fixture(scope="module")
+def rows():
+    result = json.loads((RESULTS / "lstm-200-ptb" / "one-shot.json").read_text())
+    return result["parent"], result["rows"]
+
+
+def test_the_table_has_the_rows_of_the_program(rows):
+    told = [{key: list(v) if isinstance(v, tuple) else v for key, v in fields.items()} for _, fields in one_shot.ROWS]
+    assert [{key: row[key] for key in fields} for row, fields in zip(rows[1], told, strict=True)] == told
+
+
+def test_eight_bits_cost_less_than_the_papers(rows):
+    parent, (papers, per_row, *_) = rows
+    assert (papers["scheme"], per_row["scheme"]) == ("range", "row")
+    for split in ("valid", "test"):
+        assert papers[split] - parent[split] <= 0.57  # Grachev et al. 2019, Table 1: 118.232 - 117.659
+        assert per_row[split] - parent[split] <= 0.1
+
+
+def test_pruning_without_training_beats_the_papers_ratio(rows):
+    best = min(row["test_ratio"] for row in rows[1] if row["method"] == "prune")
+    assert best < 149.31 / 117.659
+
+
+def test_the_program_on_a_tiny_checkpoint(tmp_path, corpus, monkeypatch):
+    file = write_recipe(tmp_path / "tiny.toml", corpus, ("save_every = 0", "save_every = 60"))
+    assert build.main([str(file), "--runs", str(tmp_path / "runs"), "--out", str(tmp_path), "--device", "cpu"]) == 0
+    few = (one_shot.ROWS[1], ("prune", {**one_shot.HEAD, "sparsity": 0.25}))
+    monkeypatch.setattr(one_shot, "ROWS", few)
+    out = tmp_path / "one-shot.json"
+    assert one_shot.main([str(tmp_path / "tiny"), "--corpus", str(corpus), "--out", str(out)]) == 0
+    result = json.loads(out.read_text())
+    eight, pruned = result["rows"]
+    assert eight["valid"] == pytest.approx(result["parent"]["valid"], rel=0.01) and eight["bytes"] < pruned["bytes"]
+    made = one_shot.METHODS["quantize"].compress(
+        model := load(tmp_path / "tiny")[0], one_shot.METHODS["quantize"].Spec()
+    )
+    twin = one_shot.dense_twin(model, made)
+    assert twin.config.weights == {} and not twin.training
+    assert one_shot.main(["no-such", "--out", str(out)]) == 2
+
+
+def test_results_belong_to_the_shipped_weights():
+    weights = hashlib.sha256((CHECKPOINTS / "lstm-200-ptb" / "model.safetensors").read_bytes()).hexdigest()
+    for name in ("one-shot", "low-rank"):
+        assert json.loads((RESULTS / "lstm-200-ptb" / f"{name}.json").read_text())["sha256"] == weights
