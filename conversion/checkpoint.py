@@ -15,6 +15,8 @@ import torch
 from safetensors.torch import load_file, save
 
 from zoo.corpora import Corpus
+from zoo.counts import parameters_of
+from zoo.layout import layout_of
 from zoo.modeling_rnnlm import RnnLmForCausalLM
 from zoo.scoring import TEMPERATURES, Scores, best_temperature, score_stream
 
@@ -96,7 +98,8 @@ def measure(model: RnnLmForCausalLM, corpus: Corpus) -> tuple[dict[str, Any], bo
     if "test" in tokens:
         found["test"] = _row(score_stream(model, tokens["test"], eos_id, temperatures=(temperature,)), temperature)
     stored = {"dtype": "float16" if half else "float32", "float16_cost": round(cost, 5)}
-    return {**found, "temperature": temperature, "stored": stored, "parameters": model.num_parameters()}, half
+    parameters = sum(parameters_of(layout_of(model.config.to_dict())).values())
+    return {**found, "temperature": temperature, "stored": stored, "parameters": parameters}, half
 
 
 def provenance() -> dict[str, str]:
