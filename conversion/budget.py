@@ -12,12 +12,14 @@ from tqdm import tqdm
 from zoo.corpora import Corpus
 from zoo.errors import RecipeError
 from zoo.modeling_rnnlm import RnnLmForCausalLM
+from zoo.weights_rnnlm import FORMS
 
-from . import low_rank, prune, quantize
+from . import low_rank, quantize
 from .activations import measure
 from .matrices import DENSE, matrix_of, spec_of, untied, with_forms
 from .objective import mean_loss
 from .pipeline import stored_bytes
+from .saliency import largest, scores
 from .streams import Stripes
 
 Steps = tuple[tuple[str, tuple[tuple[str, object], ...]], ...]  # (method, fields of its spec but roles)
@@ -103,15 +105,15 @@ def sweep(model: RnnLmForCausalLM, corpus: Corpus, text: Stripes, base: float) -
     foreign = [name for name in model.config.shapes if spec_of(model.config, name) != DENSE]
     if foreign:
         raise RecipeError(f"{foreign[0]} is compressed already; a budget needs a parent that is dense")
-    factored = full_rank(model, corpus)
-    names = list(model.config.shapes)
+    factored, names = full_rank(model, corpus), list(model.config.shapes)
+    worth = scores(model, names, "curvature", corpus)
     options = []
     with tqdm(total=len(names), desc="sensitivity", unit=" matrices", disable=None, leave=False) as bar:
         for name in names:
             weight = matrix_of(model, name).weight
             dense = weight.detach().clone()
             forms = [Choice(name, (), bytes_of(model, name), 0.0, dense.half())]
-            for steps, made in candidates(model, factored, name):
+            for steps, made in candidates(model, factored, worth[name], name):
                 size = bytes_of(made, name)
                 if size < forms[0].bytes:
                     weight.data.copy_(matrix_of(made, name).to_dense())
@@ -140,9 +142,9 @@ def tensors_of(model: RnnLmForCausalLM, name: str) -> dict[str, torch.Tensor]:
 
 
 def candidates(
-    model: RnnLmForCausalLM, factored: RnnLmForCausalLM, name: str
+    model: RnnLmForCausalLM, factored: RnnLmForCausalLM, worth: torch.Tensor, name: str
 ) -> Iterator[tuple[Steps, RnnLmForCausalLM]]:
-    """(steps, model) for every form of a matrix that is tried."""
+    """(steps, model) for every form of a matrix that is tried; `worth` is what its numbers are worth [M, N]."""
     eight, four = (quantize.Spec((name,), bits=8), quantize.Spec((name,), bits=4, limits="error"))
     int8: Steps = (("quantize", (("bits", 8),)),)
     yield int8, quantize.compress(model, eight)
@@ -154,8 +156,11 @@ def candidates(
         made = with_forms(model, {name: ({"form": "low_rank", "rank": rank}, tensors)})
         yield (("low_rank", (("rank", rank),)), *int8), quantize.compress(made, eight)
     for sparsity in SPARSITIES:
-        made = prune.compress(model, prune.Spec((name,), sparsity=sparsity), None)
-        yield (("prune", (("sparsity", sparsity),)), *int8), quantize.compress(made, eight)
+        kept = matrix_of(model, name).weight * largest({name: worth}, sparsity, "matrix")[name]
+        form = {"form": "sparse", "nonzeros": int(kept.count_nonzero())}
+        made = with_forms(model, {name: (form, FORMS["sparse"].from_dense(kept, form))})
+        fields = (("sparsity", sparsity), ("criterion", "curvature"))
+        yield (("prune", fields), *int8), quantize.compress(made, eight)
 
 
 def bytes_of(model: RnnLmForCausalLM, name: str) -> int:

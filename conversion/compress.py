@@ -171,9 +171,15 @@ def steps_of(given: argparse.Namespace) -> list[str]:
             untie = {"untie": True} if given.untie and role == "head" else {}
             steps.append(form_step(role, form, untie))
     if given.prune is not None:
-        steps.append(table("prune", roles=given.prune_roles.split(","), sparsity=given.prune))
-    if given.int8 or given.int4:
-        steps.append(table("quantize", bits=8 if given.int8 else 4))
+        roles = given.prune_roles.split(",")
+        # What costs least by far without training (bench/results/*/one-shot.json).
+        steps.append(
+            table("prune", roles=roles, sparsity=given.prune, criterion="curvature", scope="global", refit=True)
+        )
+    if given.int8:
+        steps.append(table("quantize", bits=8))
+    if given.int4:  # the search for limits would be made again at every update of a fine-tuning
+        steps.append(table("quantize", bits=4, limits="minmax" if given.fine_tune else "error"))
     return steps
 
 

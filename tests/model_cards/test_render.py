@@ -45,7 +45,7 @@ def root(tmp_path: Path) -> Path:
     measured = {"name": "tiny", "sha256": hashlib.sha256(b"weights").hexdigest()}
     size = {"parameters": 2_653_200, "nonzeros": 2_653_000, "bytes": 5_309_000, "tokenizer_bytes": 240_000}
     quality = {"command": "python -m bench.quality tiny --corpus ptb --data DIR", "temperature": 0.98}
-    quality |= { "valid": split(73_760, 91.256), "test": split(82_430, 87.123_456)}
+    quality |= {"valid": split(73_760, 91.256), "test": split(82_430, 87.123_456)}
     results = tmp_path / "bench" / "results" / "tiny"
     results.mkdir(parents=True)
     (results / "size.json").write_text(json.dumps(measured | size))
