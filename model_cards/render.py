@@ -38,6 +38,7 @@ class Facts:
     size: dict  # of bench.size
     quality: dict[str, dict]  # corpus -> results of bench.quality
     latency: list[dict]  # of bench.latency, one per device
+    onnx: dict  # what `zoo export` found; empty: not exported
     steps: list[dict]  # of a compression, the parent first; none where it was trained from scratch
 
     @property
@@ -121,12 +122,14 @@ def gather(root: Path, name: str) -> Facts:
         if found["sha256"] != sha256["model.safetensors"]:
             verb = "quality" if stem in quality else stem.partition("-")[0]
             raise CheckpointError(
-                f"{results / stem}.json was measured on other weights; measure again: python -m bench.{verb} {name}"
+                f"{results / stem}.json was measured on other weights; measure again: "
+                f"{found.get('command', f'python -m bench.{verb} {name}')}"
             )
     recipe = (folder / "recipe.toml").read_text(encoding="utf-8").strip()
     metrics = folder / "metrics.json"
     steps = json.loads(metrics.read_text(encoding="utf-8")).get("steps", []) if metrics.is_file() else []
-    return Facts(name, read_layout(folder), recipe, sha256, size, quality, latency, steps)
+    onnx = measured.get("onnx", {})
+    return Facts(name, read_layout(folder), recipe, sha256, size, quality, latency, onnx, steps)
 
 
 def card(facts: Facts) -> str:
@@ -176,6 +179,7 @@ def card(facts: Facts) -> str:
         recipe=facts.recipe,
         quality="\n".join(_quality_table(on, found) for on, found in facts.quality.items()),
         latency="\n".join(map(_latency_table, facts.latency)) or "Not measured yet.\n",
+        onnx=_onnx_table(facts.onnx),
         commands="\n".join(f"| quality on {on} | `{found['command']}` |" for on, found in facts.quality.items()),
         **{key: f"{facts.size[key]:,}" for key in ("parameters", "nonzeros", "bytes", "tokenizer_bytes")},
         **{key: corpus[key].strip() for key in ("title", "licence", "style", "limits")},
@@ -212,6 +216,22 @@ def _latency_table(found: dict) -> str:
     if memory := found.get("memory"):
         weights, made = memory["weights"] / 1e6, memory["step_peak"] / 1e6
         lines += ["", f"In torch the weights take {weights:.2f} MB of memory, what one step makes {made:.2f} MB more."]
+    return "\n".join([*lines, ""])
+
+
+def _onnx_table(found: dict) -> str:
+    """The files of an export, and how far they agree with torch."""
+    if not found:
+        return "Not measured yet.\n"
+    lines = [
+        f"{found['text']}; {', '.join(f'{package} {version}' for package, version in found['versions'].items())}:",
+        "",
+        "| file | bytes | same best three words | largest difference of a logit |",
+        "|---|---:|---:|---:|",
+    ]
+    for file, row in found["files"].items():
+        same, most = row["same_top3"], row["max_logit_difference"]
+        lines.append(f"| {file} | {found['bytes'][file]:,} | {same:.2%} | {most:.2g} |")
     return "\n".join([*lines, ""])
 
 

@@ -88,7 +88,8 @@ def export(
             weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
             versions = {package: importlib.metadata.version(package.replace("_", "-")) for package in packages}
             sizes = {file: (Path(unchecked) / file).stat().st_size for file in report["files"]}
-            report = {"name": str(name), "sha256": weights, "versions": versions, "bytes": sizes, **report}
+            told = {"name": folder.name, "command": f"zoo export {folder.name} --to {to} --data DIR"}
+            report = {**told, "sha256": weights, "versions": versions, "bytes": sizes, **report}
             (Path(unchecked) / "check.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
             (out / kind).mkdir(exist_ok=True)
             written = [out / kind / file for file in [*report["files"], "check.json"]]
