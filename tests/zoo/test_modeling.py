@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from zoo import RnnLmCache, RnnLmConfig, RnnLmForCausalLM, RnnLmForSequenceClassification, RnnLmModel
+from zoo.cells_rnnlm import LONG
 
 from .models import VARIANTS, VOCABULARY, config_of, fill, model_of, name_of
 
@@ -237,6 +238,17 @@ def test_every_parameter_gets_a_gradient_and_no_tensor_is_left_uninitialised():
             assert torch.isfinite(parameter).all(), name
             if parameter.requires_grad:
                 assert parameter.abs().max() < 5 and parameter.grad is not None, name
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=name_of)
+def test_long_texts_through_the_kernel_equal_single_steps(variant):
+    model, ids = model_of(**variant), ids_of(2, LONG + 3)
+    with torch.no_grad():
+        states, stepped = None, []
+        for column in ids.T:
+            logits, states = model.step(column, states)
+            stepped.append(logits)
+        torch.testing.assert_close(model(ids).logits, torch.stack(stepped, dim=1), atol=1e-4, rtol=1e-4)
 
 
 def test_dropouts_act_in_training_only():

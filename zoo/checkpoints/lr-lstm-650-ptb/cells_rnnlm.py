@@ -16,6 +16,8 @@ from .weights_rnnlm import MATRICES, build
 
 warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
 
+LONG = 32  # steps from which the kernel is worth multiplying out compressed matrices
+
 
 def dropout(x: torch.Tensor, p: float, variational: bool) -> torch.Tensor:
     """Dropout of x [B, T, N]; variational: one mask [B, 1, N] for all time steps (Gal and Ghahramani 2016)."""
@@ -68,9 +70,10 @@ class RnnLmLayer(GradientCheckpointingLayer):
         the cache away under gradient checkpointing; the new one goes into the cache.
         """
         x, T = hidden_states, hidden_states.shape[1]
-        # A CPU runs a single step faster in plain operations than through the kernel's set-up. In training a compressed
-        # matrix is multiplied out once per window, for the kernel; otherwise it never is.
-        fused = self.has_kernel and mask is None and (T > 1 or x.is_cuda) and (self.is_dense or self.training)
+        # A CPU runs a single step faster in plain operations than through the kernel's set-up. A compressed matrix is
+        # multiplied out for the kernel in training and for long texts, once for all their steps; otherwise it never is.
+        fused = self.has_kernel and mask is None and (T > 1 or x.is_cuda)
+        fused = fused and (self.is_dense or self.training or T >= LONG)
         if fused and not torch.compiler.is_compiling() and self.matrices_are_bare():
             y, h, c = self.kernel(x, h, c)
         else:
