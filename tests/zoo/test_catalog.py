@@ -49,8 +49,8 @@ def test_parameters_are_those_of_the_network(entry: Entry):
         own = {id(p): p for p in module.parameters(recurse=False) if id(p) not in seen}
         seen |= own.keys()
         if isinstance(module, Packed | Sparse):  # in the place of a matrix; scales and indices are no parameters
-            tied = id(next(iter(module.parameters()))) not in own
-            found += 0 if tied else module.num_rows * module.num_columns
+            numbers = module.weight if isinstance(module, Packed) else module.values
+            found += 0 if id(numbers) not in own else module.num_rows * module.num_columns
             own = {key: p for key, p in own.items() if p is module.bias}
         found += sum(p.numel() for p in own.values())
     assert found == entry.parameters
