@@ -60,3 +60,14 @@ def test_results_belong_to_the_shipped_weights():
     weights = hashlib.sha256((CHECKPOINTS / "lstm-200-ptb" / "model.safetensors").read_bytes()).hexdigest()
     for name in ("one-shot", "low-rank"):
         assert json.loads((RESULTS / "lstm-200-ptb" / f"{name}.json").read_text())["sha256"] == weights
+
+
+def perplexity(name, split="test"):
+    return json.loads((RESULTS / name / "ptb.json").read_text())[split]["perplexity"]
+
+
+def test_what_fine_tuned_children_of_lstm_200_keep():
+    parent = perplexity("lstm-200-ptb")
+    assert perplexity("lstm-200-lr-softmax-ptb") <= parent  # 0.51M in the output layer, as in the paper's Table 3
+    assert perplexity("lstm-200-pruned-ptb") <= 1.03 * parent  # 121.123 / 117.659 in the paper's Table 1
+    assert perplexity("lstm-200-int8-ptb") - parent <= 0.1
