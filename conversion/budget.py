@@ -18,7 +18,7 @@ from . import low_rank, quantize
 from .activations import measure
 from .matrices import DENSE, matrix_of, spec_of, untied, with_forms
 from .objective import mean_loss
-from .pipeline import stored_bytes
+from .pipeline import bytes_in_file, stored_bytes
 from .saliency import largest, scores
 from .streams import Stripes
 
@@ -164,9 +164,8 @@ def candidates(
 
 
 def bytes_of(model: RnnLmForCausalLM, name: str) -> int:
-    """Bytes of a matrix's tensors in a checkpoint, a bias not counted; floats in 16 bits."""
-    tensors = tensors_of(model, name).values()
-    return sum(t.numel() * min(t.element_size(), 2 if t.is_floating_point() else 8) for t in tensors)
+    """Bytes of a matrix's tensors in a checkpoint, a bias not counted."""
+    return bytes_in_file(tensors_of(model, name).values())
 
 
 def front(options: list[list[Choice]]) -> list[tuple[int, float, tuple[Choice, ...]]]:

@@ -10,10 +10,11 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 from transformers.utils import logging
 
@@ -169,6 +170,10 @@ def row_of(name: str, model: RnnLmForCausalLM, corpus: Corpus, folder: Path) -> 
 
 
 def stored_bytes(model: RnnLmForCausalLM) -> int:
-    """Bytes of a model's tensors in a checkpoint: floats in 16 bits, tied ones once."""
-    tensors = {tensor.data_ptr(): tensor for tensor in model.state_dict().values()}.values()
-    return sum(t.numel() * min(t.element_size(), 2 if t.is_floating_point() else 8) for t in tensors)
+    """Bytes of a model's tensors in a checkpoint, tied ones once."""
+    return bytes_in_file({tensor.data_ptr(): tensor for tensor in model.state_dict().values()}.values())
+
+
+def bytes_in_file(tensors: Iterable[torch.Tensor]) -> int:
+    """Bytes of tensors as a checkpoint stores them: floats in 16 bits, integers as they are."""
+    return sum(t.numel() * (min(2, t.element_size()) if t.is_floating_point() else t.element_size()) for t in tensors)
