@@ -75,8 +75,7 @@ def config_with(config: RnnLmConfig, specs: dict[str, dict[str, Any]], **fields:
     try:
         return type(config)(**{**own, **fields, "weights": weights})
     except Exception as error:  # the library's own classes of errors, with messages of several lines
-        lines = [line.strip() for line in str(error.__cause__ or error).splitlines() if line.strip()]
-        raise RecipeError(" ".join(lines)) from error
+        raise RecipeError(" ".join(str(error.__cause__ or error).split())) from error
 
 
 @torch.no_grad()

@@ -177,8 +177,7 @@ class Recipe:
         try:
             return RnnLmConfig(**{**fields, **self.model, "vocab_size": vocab_size, **ids})
         except Exception as error:  # the library's own classes of errors, with messages of several lines
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            raise RecipeError(f"recipe {self.name}, [model]: {' '.join(lines)}") from error
+            raise RecipeError(f"recipe {self.name}, [model]: {' '.join(str(error).split())}") from error
 
 
 def read_recipe(path: str | Path) -> Recipe:

@@ -5,19 +5,16 @@ python -m conversion.ablations.low_rank_ranks lstm-200-ptb --data DIR --out benc
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
-from transformers.utils import logging
 
 from zoo.corpora import load_corpus
-from zoo.errors import RecipeError, ZooError
+from zoo.errors import RecipeError
 from zoo.hub import folder_of
 from zoo.loading import load
 from zoo.modeling_rnnlm import RnnLmForCausalLM
@@ -26,8 +23,9 @@ from zoo.scoring import score_stream
 from .. import low_rank, shared_projection
 from ..activations import measure
 from ..checkpoint import provenance
-from ..state import write_atomically
+from .command import parser, write_table
 
+PROGRAM = "conversion.ablations.low_rank_ranks"
 RANKS = (25, 50, 100, 150)
 PLACES = ("head", "embed", "input", "recurrent", "shared_projection")
 BATCH_SIZE = 10  # stripes of the validation text: quick, a little above the published protocol's batch 1
@@ -98,24 +96,12 @@ def possible(model: RnnLmForCausalLM, ranks: tuple[int, ...]) -> Iterator[tuple[
 
 def main(arguments: list[str] | None = None) -> int:
     """Makes the table of one checkpoint."""
-    parser = argparse.ArgumentParser(prog="python -m conversion.ablations.low_rank_ranks", description=__doc__)
-    parser.add_argument("checkpoint", help="name of a shipped checkpoint, folder, or owner/name on the Hub")
-    parser.add_argument("--corpus", default="ptb", help="as in zoo eval (default: ptb)")
-    parser.add_argument("--data", metavar="DIR", help="folder of the corpus (default: environment variable ZOO_DATA)")
-    parser.add_argument("--ranks", type=int, nargs="+", default=list(RANKS), help=f"default: {RANKS}")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON file to write")
-    given = parser.parse_args(arguments)
-    logging.disable_progress_bar()  # of loading
-    try:
-        result = table(given.checkpoint, given.corpus, given.data, tuple(given.ranks))
-        command = f"python -m conversion.ablations.low_rank_ranks {result['name']} --data DIR --out FILE"
-        text = json.dumps(result | {"command": command}, indent=2) + "\n"
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(given.out, lambda file: file.write(text.encode()))
-    except (ZooError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    options = parser(PROGRAM, __doc__)
+    options.add_argument("--ranks", type=int, nargs="+", default=list(RANKS), help=f"default: {RANKS}")
+    given = options.parse_args(arguments)
+    return write_table(
+        PROGRAM, given.out, lambda: table(given.checkpoint, given.corpus, given.data, tuple(given.ranks))
+    )
 
 
 if __name__ == "__main__":

@@ -5,19 +5,15 @@ python -m conversion.ablations.one_shot lstm-200-ptb --data DIR --out bench/resu
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm import tqdm
-from transformers.utils import logging
 
 from zoo.corpora import Corpus, load_corpus
-from zoo.errors import ZooError
 from zoo.hub import folder_of
 from zoo.loading import load
 from zoo.modeling_rnnlm import RnnLmForCausalLM
@@ -27,8 +23,9 @@ from ..checkpoint import provenance
 from ..matrices import matrix_of, untied
 from ..methods import METHODS
 from ..pipeline import stored_bytes
-from ..state import write_atomically
+from .command import parser, write_table
 
+PROGRAM = "conversion.ablations.one_shot"
 SPLITS = ("valid", "test")
 HEAD: dict[str, Any] = {"roles": ("head",), "sparsity": 0.9, "untie": True}
 # method, fields of its spec; the first of each method is what the paper does (Grachev et al. 2019, Table 1).
@@ -95,23 +92,9 @@ def perplexity(model: RnnLmForCausalLM, data: Corpus, split: str) -> float:
 
 def main(arguments: list[str] | None = None) -> int:
     """Makes the table of one checkpoint."""
-    parser = argparse.ArgumentParser(prog="python -m conversion.ablations.one_shot", description=__doc__)
-    parser.add_argument("checkpoint", help="name of a shipped checkpoint, folder, or owner/name on the Hub")
-    parser.add_argument("--corpus", default="ptb", help="as in zoo evaluate (default: ptb)")
-    parser.add_argument("--data", metavar="DIR", help="folder of the corpus (default: environment variable ZOO_DATA)")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON file to write")
-    given = parser.parse_args(arguments)
-    logging.disable_progress_bar()  # of loading
-    try:
-        result = table(given.checkpoint, given.corpus, given.data)
-        command = f"python -m conversion.ablations.one_shot {result['name']} --data DIR --out FILE"
-        text = json.dumps(result | {"command": command}, indent=2) + "\n"
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(given.out, lambda file: file.write(text.encode()))
-    except (ZooError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    options = parser(PROGRAM, __doc__)
+    given = options.parse_args(arguments)
+    return write_table(PROGRAM, given.out, lambda: table(given.checkpoint, given.corpus, given.data))
 
 
 if __name__ == "__main__":

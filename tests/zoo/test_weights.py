@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 from safetensors import safe_open
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from bench.memory import Memory
 from zoo.catalog import CHECKPOINTS
 from zoo.factors_rnnlm import balanced_modes, full_ranks, tt_svd
 from zoo.weights_rnnlm import FORMS, build, check_size, check_spec
@@ -184,24 +184,6 @@ def test_tt_svd_keeps_a_wanted_error_with_the_smallest_ranks():
     assert [core.shape[3] for core in exact_cores[:-1]] == full_ranks([2, 3, 4], [5, 2, 3])
 
 
-class Largest(TorchDispatchMode):
-    """Remembers the size in bytes of the largest tensor that an operation makes anew."""
-
-    def __init__(self):
-        super().__init__()
-        self.bytes = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        out = function(*args, **(kwargs or {}))
-        dense = [t for t in args if isinstance(t, torch.Tensor) and t.layout == torch.strided]
-        given = {t.untyped_storage().data_ptr() for t in dense}
-        for tensor in out if isinstance(out, tuple | list) else [out]:
-            if isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided:
-                storage = tensor.untyped_storage()
-                self.bytes = max(self.bytes, 0 if storage.data_ptr() in given else storage.nbytes())
-        return out
-
-
 INT4 = {"form": "int4", "group": 32}
 LARGE = {
     "low_rank": {"form": "low_rank", "rank": 40},
@@ -226,10 +208,10 @@ def test_one_step_never_makes_a_matrix_of_the_dense_size(spec):
     for module in (*form.modules(), *table.modules()):
         if hasattr(module, "bound"):
             module.reset()
-    with torch.no_grad(), Largest() as largest:
+    with torch.no_grad(), Memory() as memory:
         assert form(torch.randn(1, columns)).shape == (1, rows)
         assert table(torch.tensor([rows - 1])).shape == (1, columns)
-    assert 0 < largest.bytes <= rows * columns * 4 / 8
+    assert 0 < memory.largest <= rows * columns * 4 / 8
 
 
 @pytest.mark.parametrize(
