@@ -20,7 +20,7 @@ def write_checkpoint(folder: Path, model=None, words=WORDS, half=False) -> Path:
     tied = model.all_tied_weights_keys if model.config.tie_word_embeddings else {}
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name not in tied}
     if half:
-        tensors = {name: tensor.half() for name, tensor in tensors.items()}
+        tensors = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     build_tokenizer(words).save_pretrained(folder)
     return folder

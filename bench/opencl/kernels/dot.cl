@@ -1,0 +1,274 @@
+// Products of one tile of a matrix with a vector, for each way numbers are stored.
+//
+// A matrix [M, N] lies in tiles of ROWS rows, LANES tiles side by side: [tile / LANES][step][tile % LANES][4][VEC][..].
+// A step is one column of float or half, 4 columns of int8, or 8 columns of int4 with column j of the step in the low
+// half of byte j and column j + 4 in its high half, each as q + 8.
+//
+// Every work-group brings the vector into local memory first (`bring`) and, for integers, rounds it (`quantise`): to 12
+// bits for int8, its greatest magnitude as 2047; to 8 bits for int4, as 127. There, as ints: [0] its scale, a float; [1]
+// the sum of its integers; one a work-item of each for the reductions; the floats [N]; the integers, 4 an int (of 12
+// bits all high planes, then all low ones); for int4, 8 times the sum of each group.
+
+// Products of bytes. A vector's 12 bits are two planes of bytes, x = 64 high + low - 2048 with 0 <= high, low < 64: both
+// are signed and unsigned bytes alike, so any processor's product of 4 bytes will do. w, high and low hold 4 bytes an int.
+//   DOT_I8  adds the products of two steps of a matrix (w, v) with those of a vector to h and l, for 64 h + l
+//   DOT_U4  adds those of 4 numbers of 0 to 15 with 4 signed bytes; at most 8 of them, then WIDEN gives their sums
+#if SIMD == 2
+inline intV vnni(intV acc, intV u, intV s) {
+  __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(u), "v"(s));
+  return acc;
+}
+#define DOT_I8(h, l, w, v, high0, high1, low0, low1)                                                       \
+  h = vnni(vnni(h, high0, w), high1, v);                                                                   \
+  l = vnni(vnni(l, low0, w), low1, v)
+#define DOT_U4(acc, u, x) vnni(acc, u, x)
+#define WIDEN(acc) (acc)
+#elif SIMD == 1
+// Pairs of products are summed in 16 bits: 63 * 128 * 2 twice fits, and 15 * 127 * 2 eight times.
+inline intV maddubs(intV u, intV s) {
+  intV t;
+  __asm__("vpmaddubsw %2, %1, %0" : "=x"(t) : "x"(u), "x"(s));
+  return t;
+}
+inline intV madd(intV t, intV factor) {
+  intV w;
+  __asm__("vpmaddwd %2, %1, %0" : "=x"(w) : "x"(t), "x"(factor));
+  return w;
+}
+inline intV add16(intV a, intV b) {
+  intV t;
+  __asm__("vpaddw %2, %1, %0" : "=x"(t) : "x"(a), "x"(b));
+  return t;
+}
+#define DOT_I8(h, l, w, v, high0, high1, low0, low1)                                                       \
+  l += madd(add16(maddubs(high0, w), maddubs(high1, v)), (intV)(0x400040)) +                               \
+       madd(add16(maddubs(low0, w), maddubs(low1, v)), (intV)(0x10001))
+#define DOT_U4(acc, u, x) add16(acc, maddubs(u, x))
+#define WIDEN(acc) madd(acc, (intV)(0x10001))
+#else
+#define BYTE(v, j) (((v) << (24 - 8 * (j))) >> 24)
+#define DOT4(w, x) (BYTE(w, 0) * BYTE(x, 0) + BYTE(w, 1) * BYTE(x, 1) + BYTE(w, 2) * BYTE(x, 2) + BYTE(w, 3) * BYTE(x, 3))
+#define DOT_I8(h, l, w, v, high0, high1, low0, low1)                                                       \
+  h += DOT4(w, high0) + DOT4(v, high1);                                                                    \
+  l += DOT4(w, low0) + DOT4(v, low1)
+#define DOT_U4(acc, u, x) ((acc) + DOT4(u, x))
+#define WIDEN(acc) (acc)
+#endif
+
+#if LANES == 1
+#define SYNC
+#else
+#define SYNC barrier(CLK_LOCAL_MEM_FENCE)
+#endif
+
+#define PAD(n) (((n) + 15) / 16 * 16)
+#define HEAD PAD(2 + 2 * LANES)
+#define FLOATS(v) ((__local float *)((v) + HEAD))
+#define INTS(v, n) ((v) + HEAD + PAD(n))
+#define SUMS(v, n, nq) (INTS(v, n) + (nq) / 4)
+
+// x [n] -> local memory, with zeros up to PAD(n).
+inline void bring(__local int *v, __global const float *x, const int n) {
+  SYNC;
+  for (int i = LANE * VEC; i < PAD(n); i += LANES * VEC) STORE(load_some(x + i, n - i), FLOATS(v) + i);
+  SYNC;
+}
+
+// The greatest magnitude of the floats [n].
+inline float magnitude(__local int *v, const int n) {
+  floatV most = 0.0f;
+  for (int i = LANE * VEC; i < PAD(n); i += LANES * VEC) most = fmax(most, fabs(LOAD(FLOATS(v) + i)));
+#if VEC == 1
+  float greatest = most;
+#else
+  float greatest = 0.0f, parts[VEC];
+  STORE(most, parts);
+  for (int i = 0; i < VEC; i++) greatest = fmax(greatest, parts[i]);
+#endif
+#if LANES > 1
+  __local float *all = (__local float *)(v + 2);
+  all[LANE] = greatest;
+  SYNC;
+  for (int i = 0; i < LANES; i++) greatest = fmax(greatest, all[i]);
+#endif
+  return greatest;
+}
+
+// Keeps the scale, and the sum of what each work-item summed.
+inline void keep_sum(__local int *v, const float scale, int sum) {
+#if LANES > 1
+  v[2 + LANES + LANE] = sum;
+  SYNC;
+  sum = 0;
+  for (int i = 0; i < LANES; i++) sum += v[2 + LANES + i];
+#endif
+  if (LANE == 0) {
+    ((__local float *)v)[0] = scale;
+    v[1] = sum;
+  }
+  SYNC;
+}
+
+// The floats [n] -> two planes of PAD(n) bytes each.
+inline void quantise12(__local int *v, const int n) {
+  const float greatest = magnitude(v, n);
+  const float inverse = greatest > 0.0f ? 2047.0f / greatest : 0.0f;
+  __local char *high = (__local char *)INTS(v, n), *low = high + PAD(n);
+  intV sums = 0;
+  for (int i = LANE * VEC; i < PAD(n); i += LANES * VEC) {
+    const intV x = NEAREST(LOAD(FLOATS(v) + i) * inverse), up = x + 2048;
+    sums += x;
+    STORE(TO_CHAR(up >> 6), high + i);
+    STORE(TO_CHAR(up & 63), low + i);
+  }
+  keep_sum(v, greatest / 2047.0f, sum_of(sums));
+}
+
+// The floats [n] -> integers [nq], a multiple of 8, where each group of `group` columns begins at a multiple of `step`.
+inline void quantise8(__local int *v, const int n, const int nq, const int group, const int step) {
+  const float greatest = magnitude(v, n);
+  const float inverse = greatest > 0.0f ? 127.0f / greatest : 0.0f;
+  __local float *x = FLOATS(v);
+  __local char *q = (__local char *)INTS(v, n);
+  if (group == step) {
+    for (int i = LANE * VEC; i < nq; i += LANES * VEC)  // beyond PAD(n) there is nothing to read
+      STORE(TO_CHAR(i < PAD(n) ? NEAREST(LOAD(x + i) * inverse) : (intV)(0)), q + i);
+  } else {
+    for (int i = LANE; i < nq; i += LANES) {
+      const int from = i / step * group + i % step;
+      q[i] = i % step < group && from < n ? (char)convert_int_rte(x[from] * inverse) : (char)0;
+    }
+  }
+  SYNC;
+  int sum = 0;
+  for (int g = LANE; g < nq / step; g += LANES) {
+    int part = 0;
+    for (int i = g * step; i < (g + 1) * step; i++) part += q[i];
+    SUMS(v, n, nq)[g] = 8 * part;
+    sum += part;
+  }
+  keep_sum(v, greatest / 127.0f, sum);
+}
+
+// Where a tile's numbers of `type` begin, `per` of them a row and step, and how far the next step is.
+#define FIRST(type, w, tile, steps, per)                                                                   \
+  ((__global const type *)(w) + ((tile) / LANES * (steps) * LANES + (tile) % LANES) * ROWS * (per))
+#define NEXT(per) (LANES * ROWS * (per))
+
+inline Tile dot_f32(__global const uchar *w, __global const uchar *scale, __local int *v, const int tile, const int n) {
+  __global const float *p = FIRST(float, w, tile, n, 1);
+  Tile s = {0.0f, 0.0f, 0.0f, 0.0f};
+  for (int k = 0; k < n; k++, p += NEXT(1)) {
+    const floatV x = FLOATS(v)[k];
+    s.a += x * LOAD(p);
+    s.b += x * LOAD(p + VEC);
+    s.c += x * LOAD(p + 2 * VEC);
+    s.d += x * LOAD(p + 3 * VEC);
+  }
+  return s;
+}
+
+inline Tile dot_f16(__global const uchar *w, __global const uchar *scale, __local int *v, const int tile, const int n) {
+  __global const half *p = FIRST(half, w, tile, n, 1);
+  Tile s = {0.0f, 0.0f, 0.0f, 0.0f};
+  for (int k = 0; k < n; k++, p += NEXT(1)) {
+    const floatV x = FLOATS(v)[k];
+    s.a += x * LOAD_HALF(p);
+    s.b += x * LOAD_HALF(p + VEC);
+    s.c += x * LOAD_HALF(p + 2 * VEC);
+    s.d += x * LOAD_HALF(p + 3 * VEC);
+  }
+  return s;
+}
+
+// The scales [M] are floats; behind them, as ints, what takes the 2048 off that every number of the vector is too high.
+inline Tile dot_i8(
+    __global const uchar *w, __global const uchar *scale, __local int *v, const int tile, const int n, const int rows) {
+  const int steps = PAD(n) / 4;
+  __global const int *p = FIRST(int, w, tile, steps, 1);
+  __local const int *high = INTS(v, n), *low = high + steps;
+  __global const int *start = (__global const int *)scale + rows + tile * ROWS;
+  intV ah = 0, bh = 0, ch = 0, dh = 0;
+  intV a = LOAD(start), b = LOAD(start + VEC), c = LOAD(start + 2 * VEC), d = LOAD(start + 3 * VEC);
+  for (int k = 0; k < steps; k += 2, p += 2 * NEXT(1)) {
+    const intV high0 = high[k], high1 = high[k + 1], low0 = low[k], low1 = low[k + 1];
+    __global const int *next = p + NEXT(1);
+    DOT_I8(ah, a, LOAD(p), LOAD(next), high0, high1, low0, low1);
+    DOT_I8(bh, b, LOAD(p + VEC), LOAD(next + VEC), high0, high1, low0, low1);
+    DOT_I8(ch, c, LOAD(p + 2 * VEC), LOAD(next + 2 * VEC), high0, high1, low0, low1);
+    DOT_I8(dh, d, LOAD(p + 3 * VEC), LOAD(next + 3 * VEC), high0, high1, low0, low1);
+  }
+  __global const float *each = (__global const float *)scale + tile * ROWS;
+  const floatV unit = ((__local float *)v)[0];
+  Tile s = {
+      TO_FLOAT((ah << 6) + a) * unit * LOAD(each), TO_FLOAT((bh << 6) + b) * unit * LOAD(each + VEC),
+      TO_FLOAT((ch << 6) + c) * unit * LOAD(each + 2 * VEC), TO_FLOAT((dh << 6) + d) * unit * LOAD(each + 3 * VEC)};
+  return s;
+}
+
+// The scales lie as a matrix of a column per group, in halfs or floats; a group has `group_steps` steps.
+inline Tile dot_i4(
+    __global const uchar *w, __global const uchar *scale, __local int *v, const int tile, const int n, const int groups,
+    const int group_steps, const int half_scales) {
+  const int steps = groups * group_steps;
+  __global const int *p = FIRST(int, w, tile, steps, 1);
+  __global const half *halfs = FIRST(half, scale, tile, groups, 1);
+  __global const float *floats = FIRST(float, scale, tile, groups, 1);
+  __local const int *x = INTS(v, n), *sums = SUMS(v, n, 8 * steps);
+  Tile s = {0.0f, 0.0f, 0.0f, 0.0f};
+  for (int g = 0; g < groups; g++, halfs += NEXT(1), floats += NEXT(1)) {
+    intV a = -sums[g], b = a, c = a, d = a;
+    for (int first = 0; first < group_steps; first += 4) {
+      intV ta = 0, tb = 0, tc = 0, td = 0;
+      for (int k = first; k < min(first + 4, group_steps); k++, p += NEXT(1), x += 2) {
+        const intV low = x[0], high = x[1], mask = 0x0f0f0f0f;
+        const intV wa = LOAD(p), wb = LOAD(p + VEC), wc = LOAD(p + 2 * VEC), wd = LOAD(p + 3 * VEC);
+        ta = DOT_U4(DOT_U4(ta, wa & mask, low), (wa >> 4) & mask, high);
+        tb = DOT_U4(DOT_U4(tb, wb & mask, low), (wb >> 4) & mask, high);
+        tc = DOT_U4(DOT_U4(tc, wc & mask, low), (wc >> 4) & mask, high);
+        td = DOT_U4(DOT_U4(td, wd & mask, low), (wd >> 4) & mask, high);
+      }
+      a += WIDEN(ta);
+      b += WIDEN(tb);
+      c += WIDEN(tc);
+      d += WIDEN(td);
+    }
+    s.a += TO_FLOAT(a) * (half_scales ? LOAD_HALF(halfs) : LOAD(floats));
+    s.b += TO_FLOAT(b) * (half_scales ? LOAD_HALF(halfs + VEC) : LOAD(floats + VEC));
+    s.c += TO_FLOAT(c) * (half_scales ? LOAD_HALF(halfs + 2 * VEC) : LOAD(floats + 2 * VEC));
+    s.d += TO_FLOAT(d) * (half_scales ? LOAD_HALF(halfs + 3 * VEC) : LOAD(floats + 3 * VEC));
+  }
+  const floatV unit = ((__local float *)v)[0];
+  s.a *= unit;
+  s.b *= unit;
+  s.c *= unit;
+  s.d *= unit;
+  return s;
+}
+
+// One number of a matrix; `at` is where row and step stand among the numbers, without the columns inside a step.
+#define PLACE(row, step, steps)                                                                            \
+  ((((row) / ROWS / LANES * (steps) + (step)) * LANES + (row) / ROWS % LANES) * ROWS + (row) % ROWS)
+
+inline float at_f32(__global const uchar *w, __global const uchar *scale, const int row, const int k, const int n) {
+  return ((__global const float *)w)[PLACE(row, k, n)];
+}
+
+inline float at_f16(__global const uchar *w, __global const uchar *scale, const int row, const int k, const int n) {
+  return vload_half(PLACE(row, k, n), (__global const half *)w);
+}
+
+inline float at_i8(
+    __global const uchar *w, __global const uchar *scale, const int row, const int k, const int n, const float offset) {
+  const char q = ((__global const char *)w)[PLACE(row, k / 4, PAD(n) / 4) * 4 + k % 4];
+  return q * ((__global const float *)scale)[row] + offset;
+}
+
+inline float at_i4(
+    __global const uchar *w, __global const uchar *scale, const int row, const int k, const int group, const int groups,
+    const int group_steps, const int half_scales) {
+  const int g = k / group, j = k % group, place = PLACE(row, g, groups);
+  const uchar pair = w[PLACE(row, g * group_steps + j / 8, groups * group_steps) * 4 + j % 4];
+  const int q = (j % 8 < 4 ? pair & 15 : pair >> 4) - 8;
+  return q * (half_scales ? vload_half(place, (__global const half *)scale) : ((__global const float *)scale)[place]);
+}

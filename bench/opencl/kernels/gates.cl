@@ -1,0 +1,27 @@
+// One LSTM layer up to its projection (Grachev et al. 2019, eq. 11-15), VEC units with their four gates a work-item:
+// c and out [H] from x [N] and h [O]. The rows of both matrices are tiles of i, f, g, o of VEC units.
+//   STAGE_X, DOT_X, OFFSET_X of the input matrix; STAGE_H, DOT_H, OFFSET_H of the recurrent one; AT_H: where the local
+//   memory of h begins; TILES
+
+inline void NAME(
+    __local int *v, __global const uchar *wx, __global const uchar *sx, __global const uchar *wh,
+    __global const uchar *sh, __global const float *bias, __global const float *x, __global const float *h,
+    __global float *c, __global float *out) {
+  __local int *u = v + AT_H;
+  STAGE_X(v, x);
+  STAGE_H(u, h);
+  const floatV more = (OFFSET_X == 0.0f ? 0.0f : OFFSET_X * ((__local float *)v)[0] * v[1]) +
+                      (OFFSET_H == 0.0f ? 0.0f : OFFSET_H * ((__local float *)u)[0] * u[1]);
+  for (int tile = GROUP * LANES + LANE; tile < TILES; tile += GROUPS * LANES) {
+    const Tile a = DOT_X(wx, sx, v, tile), b = DOT_H(wh, sh, u, tile);
+    __global const float *from = bias + tile * ROWS;
+    const floatV i = sigmoid_(a.a + b.a + LOAD(from) + more);
+    const floatV f = sigmoid_(a.b + b.b + LOAD(from + VEC) + more);
+    const floatV g = tanh_(a.c + b.c + LOAD(from + 2 * VEC) + more);
+    const floatV o = sigmoid_(a.d + b.d + LOAD(from + 3 * VEC) + more);
+    const int first = tile * VEC;
+    const floatV cell = f * LOAD(c + first) + i * g;
+    STORE(cell, c + first);
+    store_some(o * tanh_(cell), out + first, UNITS - first);
+  }
+}

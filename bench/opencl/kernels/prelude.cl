@@ -1,0 +1,119 @@
+// Types and functions that every operation uses. The macros come from programs.py:
+//   VEC    floats of a vector: 1, 4, 8 or 16. A tile is 4 vectors of rows, or VEC units of an LSTM with their 4 gates.
+//   LANES  work-items of a work-group; each takes tiles of its own, so no sum is shared between work-items.
+//   SIMD   0: plain OpenCL C; 1: x86 with AVX2; 2: x86 with AVX-512 VNNI (compilers for the host's processor only)
+
+#pragma OPENCL FP_CONTRACT ON
+
+#define PASTE_(a, b) a##b
+#define PASTE(a, b) PASTE_(a, b)
+#if VEC == 1
+typedef float floatV;
+typedef int intV;
+#define LOAD(p) (*(p))
+#define STORE(v, p) (*(p) = (v))
+#define LOAD_HALF(p) vload_half(0, p)
+#define AS_FLOAT as_float
+#define TO_FLOAT convert_float
+#define AS_INT as_int
+#define TO_CHAR convert_char
+#define ANY_ABOVE(a, b) ((a) > (b))
+#else
+typedef PASTE(float, VEC) floatV;
+typedef PASTE(int, VEC) intV;
+#define LOAD(p) PASTE(vload, VEC)(0, p)
+#define STORE(v, p) PASTE(vstore, VEC)(v, 0, p)
+#define LOAD_HALF(p) PASTE(vload_half, VEC)(0, p)
+#define AS_FLOAT PASTE(as_float, VEC)
+#define TO_FLOAT PASTE(convert_float, VEC)
+#define AS_INT PASTE(as_int, VEC)
+#define TO_CHAR PASTE(convert_char, VEC)
+#define ANY_ABOVE(a, b) any((a) > (b))
+#endif
+
+#if SIMD && VEC == 8
+#undef LOAD_HALF
+inline floatV half8(__global const half *p) {
+  floatV v;
+  __asm__("vcvtph2ps %1, %0" : "=x"(v) : "m"(*(__global const short8 *)p));
+  return v;
+}
+#define LOAD_HALF(p) half8(p)
+#elif SIMD && VEC == 16
+#undef LOAD_HALF
+inline floatV half16_(__global const half *p) {
+  floatV v;
+  __asm__("vcvtph2ps %1, %0" : "=v"(v) : "m"(*(__global const short16 *)p));
+  return v;
+}
+#define LOAD_HALF(p) half16_(p)
+#endif
+
+#define ROWS (4 * VEC)
+#define LANE get_local_id(0)
+#define GROUP get_group_id(0)
+#define GROUPS get_num_groups(0)
+
+// A tile of 4 vectors; names instead of an array, which some phones' compilers would put in memory.
+typedef struct {
+  floatV a, b, c, d;
+} Tile;
+
+// Added to a float of less than 2 ** 22, it leaves the nearest whole number in the lowest bits: quicker than a conversion.
+#define MAGIC 12582912.0f
+#define NEAREST(x) (AS_INT((x) + MAGIC) - AS_INT((floatV)(MAGIC)))
+
+// exp(x) to 2 units in the last place, at least that of -87 and at most that of 88. In the compiler's vectors, where a
+// library's exp is often called element by element. Cody and Waite's reduction, Cephes' polynomial.
+inline floatV exp_(floatV x) {
+  x = fmin(fmax(x, (floatV)(-87.3f)), (floatV)(88.3f));
+  const floatV t = x * 1.44269504f + MAGIC, m = t - MAGIC;
+  const floatV r = x - m * 0.693359375f + m * 2.12194440e-4f;
+  floatV p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  return p * AS_FLOAT((AS_INT(t) << 23) + 0x3f800000);
+}
+
+inline floatV sigmoid_(floatV x) { return 1.0f / (1.0f + exp_(-x)); }
+
+inline floatV tanh_(floatV x) { return 1.0f - 2.0f / (1.0f + exp_(2.0f * x)); }
+
+// The first `left` floats of a vector, the rest zero.
+inline floatV load_some(__global const float *p, const int left) {
+  if (left >= VEC) return LOAD(p);
+#if VEC == 1
+  return 0.0f;
+#else
+  float some[VEC];
+  for (int i = 0; i < VEC; i++) some[i] = i < left ? p[i] : 0.0f;
+  return LOAD(some);
+#endif
+}
+
+inline void store_some(const floatV v, __global float *p, const int left) {
+  if (left >= VEC) {
+    STORE(v, p);
+    return;
+  }
+#if VEC > 1
+  float some[VEC];
+  STORE(v, some);
+  for (int i = 0; i < left; i++) p[i] = some[i];
+#endif
+}
+
+// The sum of a vector.
+inline int sum_of(const intV v) {
+#if VEC == 1
+  return v;
+#else
+  int sum = 0, each[VEC];
+  STORE(v, each);
+  for (int i = 0; i < VEC; i++) sum += each[i];
+  return sum;
+#endif
+}

@@ -1,0 +1,324 @@
+"""A checkpoint's step as calls of kernels over named buffers; knows no device.
+
+Letters: V vocabulary, H hidden, O layer output, M rows, N columns.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from zoo.forms import LowRank, Sparse, TensorTrain
+from zoo.leaves import Dense, Int4, Int8
+from zoo.runtime import Layer, NumpyModel
+
+from .packing import Packed, _float, gate_order, in_order, pack, pad, take
+from .settings import Settings
+
+LEAVES = (Dense, Int8, Int4)
+FLOATS, INTS, BYTES = "const float", "const int", "const uchar"  # what a kernel reads; without const: writes
+WITH_TOKEN = ("row", "train_row", "sparse_row")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a kernel's function.
+
+    Args:
+        file: the operation, a file of kernels/ without its suffix.
+        defines: its macros.
+        args: type and name of the buffer of each argument.
+        scratch: ints of local memory.
+        items: work-items that find work.
+        joins: its work-items read only what they themselves wrote in the call before it.
+    """
+
+    file: str
+    defines: tuple[tuple[str, str], ...]
+    args: tuple[tuple[str, str], ...]
+    scratch: int = 0
+    items: int = 1
+    joins: bool = False
+
+
+@dataclass
+class Plan:
+    """Calls in order and the buffers that they use.
+
+    Args:
+        arrays: weights, biases: name -> contents, read only.
+        vectors: name -> contents at the start; `h.*` and `c.*` are the state.
+        touched: bytes of weights that a step reads.
+    """
+
+    settings: Settings
+    top: int
+    half: bool
+    calls: list[Call] = field(default_factory=list)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    vectors: dict[str, np.ndarray] = field(default_factory=dict)
+    touched: int = 0
+    packed: dict[str, Packed] = field(default_factory=dict)
+
+    def vector(self, name: str, length: int, fill: float = 0.0) -> str:
+        """A vector of floats, with room for the rows that fill the last tile up."""
+        self.vectors[name] = np.full(pad(length + 2 * self.settings.rows), fill, np.float32)
+        return name
+
+    def array(self, name: str, contents: np.ndarray) -> str:
+        """Contents that only are read."""
+        self.arrays[name] = contents if contents.size else np.zeros(4, np.uint8)  # there are no empty buffers
+        return name
+
+    def bias(self, name: str, values: np.ndarray | None, rows: int) -> str:
+        """The buffer `name.bias`, with room as `vector` has it; one number where there is no bias."""
+        filled = np.zeros(pad(rows + 2 * self.settings.rows) if values is not None else 1, np.float32)
+        if values is not None:
+            filled[:rows] = values
+        return self.array(f"{name}.bias", filled)
+
+    def call(self, file: str, defines: dict[str, Any], args: list[tuple[str, str]], **more: Any) -> None:
+        """One call more."""
+        written = tuple(
+            (name, _float(value) if isinstance(value, float) else str(value)) for name, value in defines.items()
+        )
+        self.calls.append(Call(file, written, tuple(args), **more))
+
+    def matrix(self, name: str, leaf: Any, order: np.ndarray, half: bool) -> Packed:
+        """The buffers `name.w` and `name.s` of a matrix, made once where embedding and head share it."""
+        if name not in self.packed:
+            packed = self.packed[name] = pack(leaf, order, self.settings, half)
+            self.array(f"{name}.w", packed.weight)
+            self.array(f"{name}.s", packed.scale)
+        return self.packed[name]
+
+    def product(
+        self, name: str, form: Any, x: str, y: str, bias: np.ndarray | None = None, at: int = 0, add: bool = False,
+    ) -> None:  # fmt: skip
+        """y[at:] = form x + bias, or += with `add`."""
+        start = 2 if add else 0 if bias is None else 1
+        known = {"START": start, "AT": at}
+        if isinstance(form, LowRank):
+            R = _size(form.right)[0]
+            between = self.vector(f"{name}.between", R)
+            self.product(f"{name}.right", form.right, x, between)
+            self.product(f"{name}.left", form.left, between, y, bias, at, add)
+            return
+        if isinstance(form, TensorTrain):
+            self._train(name, form, x, y, bias, known)
+            return
+        rows = _rows(form)
+        ends = [(FLOATS, self.bias(name, bias, rows)), (FLOATS, x), ("float", y)]
+        if isinstance(form, Sparse):
+            fields, args = self._sparse(name, form)
+            self.call("sparse", {**fields, "M": rows, **known}, args + ends, items=rows)
+            return
+        packed = self.matrix(name, form, in_order(rows, self.settings), self.half)
+        self.touched += packed.touched
+        fields = {
+            "STAGE(v, x)": packed.stage,
+            "DOT(w, s, v, tile)": packed.dot,
+            "OFFSET": packed.offset,
+            "TILES": packed.tiles,
+            "M": rows,
+        }
+        args = [(BYTES, f"{name}.w"), (BYTES, f"{name}.s"), *ends]
+        self.call("product", {**fields, **known}, args, scratch=packed.scratch, items=packed.tiles)
+
+    def _train(self, name: str, form: TensorTrain, x: str, y: str, bias: np.ndarray | None, known: dict) -> None:
+        """The last core first (Novikov et al. 2015, section 4)."""
+        done, last = 1, len(form.cores) - 1
+        for m in range(last, -1, -1):
+            width = form.column_modes[m] * form.bonds[m + 1]
+            B, M = math.prod(form.column_modes[:m]), form.bonds[m] * form.row_modes[m]
+            core, into = f"{name}.core{m}", y if m == 0 else self.vector(f"{name}.between{m}", B * M * done)
+            if B == done == 1 and m > 0:
+                self.product(core, form.cores[m], x, into)
+            else:
+                packed = self.matrix(core, form.cores[m], in_order(M, self.settings), self.half)
+                self.touched += packed.touched
+                ends = known if m == 0 else {"START": 0, "AT": 0}
+                added = self.bias(core, bias if m == 0 else None, M * done)
+                args = [(BYTES, f"{core}.w"), (BYTES, f"{core}.s"), (FLOATS, added), (FLOATS, x), ("float", into)]
+                fields = {"NUMBER(w, s, m, n)": packed.number, "B": B, "M": M, "N": width, "C": done}
+                self.call("train", {**fields, **ends}, args, items=B * M * max(1, done // self.settings.vec))
+            x, done = into, done * form.row_modes[m]
+
+    def _sparse(self, name: str, form: Sparse, count: bool = True) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+        """Macros and buffers of a sparse matrix."""
+        small, wide = form.scale is not None, form.num_columns > 1 << 16
+        half = self.half and not small
+        values = form.values.astype(np.float16) if half else form.values
+        columns = form.columns.astype(np.int32 if wide else np.uint16)
+        scale = np.zeros(1, np.float32) if form.scale is None else form.scale.astype(np.float32)
+        for part, contents in (
+            ("values", values),
+            ("columns", columns),
+            ("starts", form.starts.astype(np.int32)),
+            ("scale", scale),
+        ):
+            self.array(f"{name}.{part}", contents)
+            self.touched += contents.nbytes if count else 0
+        kind, column = "char" if small else "half" if half else "float", "int" if wide else "ushort"
+        read = "vload_half(i, (__global const half *)w)" if half else f"((__global const {kind} *)w)[i]"
+        fields = {"VALUE(w, i)": read, "COLUMN": column, "SCALED": int(small)}
+        types = ((BYTES, "values"), (f"const {column}", "columns"), (INTS, "starts"), (FLOATS, "scale"))
+        return fields, [(kind, f"{name}.{part}") for kind, part in types]
+
+    def row(self, name: str, form: Any, x: str, shared: bool) -> None:
+        """x = the row of `form` that the word selects; `shared`: its buffers are there already, the head's."""
+        if isinstance(form, LowRank):
+            R = _size(form.left)[1]
+            picked = self.vector(f"{name}.row", R)
+            self.row(f"{name}.left", form.left, picked, shared)
+            turned = Dense(np.ascontiguousarray(form.right.rows(slice(None)).T))  # scales are a row's, so as floats
+            self.product(f"{name}.turned", turned, picked, x)
+        elif isinstance(form, TensorTrain):
+            self._train_row(name, form, x, shared)
+        elif isinstance(form, Sparse):
+            fields, args = self._sparse(name, form, count=False)
+            self.touched += 0 if shared else int(len(form.values) / (len(form.starts) - 1) * 4)
+            self.call("sparse_row", {**fields, "N": form.num_columns}, [*args, ("float", x)])
+        else:
+            M, N = _size(form)
+            packed = self.matrix(name, form, in_order(M, self.settings), self.half)
+            self.touched += 0 if shared else packed.touched // M
+            args = [(BYTES, f"{name}.w"), (BYTES, f"{name}.s"), ("float", x)]
+            self.call("row", {"NUMBER(w, s, m, n)": packed.number, "N": N}, args, items=N)
+
+    def _train_row(self, name: str, form: TensorTrain, x: str, shared: bool) -> None:
+        before, B, stride = x, 1, math.prod(form.row_modes)
+        for m, core in enumerate(form.cores):
+            stride //= form.row_modes[m]
+            rows, columns = form.bonds[m] * form.row_modes[m], form.column_modes[m] * form.bonds[m + 1]
+            packed = self.matrix(f"{name}.core{m}", core, in_order(rows, self.settings), self.half)
+            self.touched += 0 if shared else packed.touched // form.row_modes[m]
+            into = x if m == len(form.cores) - 1 else self.vector(f"{name}.digits{m}", B * columns)
+            fields = {"NUMBER(w, s, m, n)": packed.number, "B": B, "COLUMNS": columns, "R": form.bonds[m]}
+            fields |= {"STRIDE": stride, "MODE": form.row_modes[m], "IS_FIRST": int(m == 0)}
+            args = [(BYTES, f"{name}.core{m}.w"), (BYTES, f"{name}.core{m}.s"), (FLOATS, before), ("float", into)]
+            self.call("train_row", fields, args, items=B * columns)
+            before, B = into, B * form.column_modes[m]
+
+    def layer(self, number: int, layer: Layer, cell: str, hidden: int, x: str) -> str:
+        """One recurrent layer; the name of its output."""
+        name, O = f"layer{number}", hidden if layer.projection is None else _rows(layer.projection)
+        h, after = self.vector(f"h.{number}.before", O), self.vector(f"h.{number}.after", O)
+        out = after if layer.projection is None else self.vector(f"{name}.out", hidden)
+        if cell == "lstm":
+            self.vector(f"c.{number}", hidden)
+            self._lstm(name, number, layer, hidden, x, h, out)
+        elif cell == "rnn":
+            sums = self.vector(f"{name}.sums", hidden)
+            self.product(f"{name}.input", layer.input, x, sums, layer.bias)
+            self.product(f"{name}.recurrent", layer.recurrent, h, sums, add=True)
+            self.call("tanh", {"UNITS": hidden, "AT": 0}, [(FLOATS, sums), ("float", out)], items=hidden)
+        else:
+            self._gru(name, layer, hidden, O, x, h, after)
+            return after
+        if layer.projection is not None:
+            self.product(f"{name}.projection", layer.projection, out, after)
+        return after
+
+    def _lstm(self, name: str, number: int, layer: Layer, H: int, x: str, h: str, out: str) -> None:
+        """In one call where both matrices are stored number by number, else product by product."""
+        c = ("float", f"c.{number}")
+        if not isinstance(layer.input, LEAVES) or not isinstance(layer.recurrent, LEAVES):
+            sums = self.vector(f"{name}.sums", 4 * H)
+            self.product(f"{name}.input", layer.input, x, sums, layer.bias)
+            self.product(f"{name}.recurrent", layer.recurrent, h, sums, add=True)
+            self.call("lstm", {"UNITS": H}, [(FLOATS, sums), c, ("float", out)], items=H)
+            return
+        order = gate_order(H, self.settings)
+        fields: dict[str, Any] = {"UNITS": H}
+        scratch, args = 0, []
+        for side, matrix in (("X", layer.input), ("H", layer.recurrent)):
+            packed = self.matrix(f"{name}.{side}", matrix, order, self.half)
+            self.touched += packed.touched
+            fields |= {f"STAGE_{side}(v, x)": packed.stage, f"DOT_{side}(w, s, v, tile)": packed.dot}
+            fields |= {f"OFFSET_{side}": packed.offset, f"AT_{side}": scratch, "TILES": packed.tiles}
+            args += [(BYTES, f"{name}.{side}.w"), (BYTES, f"{name}.{side}.s")]
+            scratch += packed.scratch
+        bias = self.array(f"{name}.bias", take(layer.bias, order))
+        args += [(FLOATS, bias), (FLOATS, x), (FLOATS, h), c, ("float", out)]
+        self.call("gates", fields, args, scratch=scratch, items=int(fields["TILES"]))
+
+    def _gru(self, name: str, layer: Layer, H: int, O: int, x: str, h: str, after: str) -> None:
+        """Eq. 16-19; with a projection eq. 21, which resets before the product."""
+        rows = 3 * H if layer.candidate is None else 2 * O + H
+        sums = self.vector(f"{name}.sums", rows)
+        self.product(f"{name}.input", layer.input, x, sums, layer.bias)
+        if layer.candidate is None:
+            past = self.vector(f"{name}.past", rows)
+            self.product(f"{name}.recurrent", layer.recurrent, h, past)
+            bias = self.bias(f"{name}.candidate", layer.candidate_bias, H)
+            args = [(FLOATS, sums), (FLOATS, past), (FLOATS, bias), (FLOATS, h), ("float", after)]
+            self.call("gru", {"UNITS": H}, args, items=H)
+            return
+        z, rh = self.vector(f"{name}.z", O), self.vector(f"{name}.rh", O)
+        new, out = self.vector(f"{name}.new", O), self.vector(f"{name}.out", H)
+        self.product(f"{name}.recurrent", layer.recurrent, h, sums, add=True)
+        args = [(FLOATS, sums), (FLOATS, h), ("float", z), ("float", rh)]
+        self.call("gru_reset", {"UNITS": O}, args, items=O)
+        self.product(f"{name}.candidate", layer.candidate, rh, sums, at=2 * O, add=True)
+        self.call("tanh", {"UNITS": H, "AT": 2 * O}, [(FLOATS, sums), ("float", out)], items=H)
+        self.product(f"{name}.projection", layer.projection, out, new)
+        args = [(FLOATS, new), (FLOATS, z), (FLOATS, h), ("float", after)]
+        self.call("gru_mix", {"UNITS": O}, args, items=O)
+
+    def best(self, V: int) -> None:
+        """The `top` best ids and their log probabilities, from the vector `logits` to the buffer `result`."""
+        tiles, joins = -(-V // self.settings.rows), self.calls[-1].file == "product"
+        one = self.settings.one_launch and self.settings.lanes == 1
+        self.vectors["result"] = np.zeros(2 * self.top, np.int32)
+        into = "result" if one else "parts"
+        fields = {"TILES": tiles, "IS_ALONE": int(one)}
+        self.call("top", fields, [(FLOATS, "logits"), ("int", into)], items=tiles, joins=joins)
+        if not one:
+            groups = 1 if self.settings.one_launch else self.settings.groups or -(-tiles // self.settings.lanes)
+            parts = groups * self.settings.lanes
+            self.vectors["parts"] = np.zeros(parts * (2 * self.top + 2), np.int32)
+            scratch = self.settings.lanes * (2 * self.top + 2)
+            self.call("merge", {"PARTS": parts}, [(INTS, "parts"), ("int", "result")], scratch=scratch)
+
+
+def plan_of(model: NumpyModel, settings: Settings, half: bool, top: int) -> Plan:
+    """The step of a model.
+
+    Args:
+        half: floats of the matrices are stored in 16 bits; sums are in 32 either way.
+        top: how many of the best words.
+    """
+    layout, plan = model.layout, Plan(settings, top, half)
+    tied = model.head is model.embedding
+    x = plan.vector("x", layout.embedding_size)
+    plan.row("head" if tied else "embed", model.embedding, x, shared=tied)
+    for number, layer in enumerate(model.layers):
+        x = plan.layer(number, layer, layout.cell, layout.hidden_size, x)
+    if model.output_projection is not None:
+        features = plan.vector("features", layout.feature_size)
+        plan.product("output_projection", model.output_projection, x, features)
+        x = features
+    V = layout.vocab_size
+    plan.vector("logits", V, -np.inf)
+    bias = np.broadcast_to(model.head_bias, (V,))
+    plan.product("head", model.head, x, "logits", bias)
+    plan.best(V)
+    return plan
+
+
+def _size(leaf: Any) -> tuple[int, int]:
+    """Rows and columns of a leaf."""
+    return leaf.weight.shape if isinstance(leaf, Dense) else leaf.size
+
+
+def _rows(form: Any) -> int:
+    """M of any form."""
+    if isinstance(form, LowRank):
+        return _rows(form.left)
+    if isinstance(form, TensorTrain):
+        return math.prod(form.row_modes)
+    return len(form.starts) - 1 if isinstance(form, Sparse) else _size(form)[0]

@@ -1,0 +1,122 @@
+"""From calls to built kernels: their source, put together from kernels/*.cl, and the compiler's answer."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import ZooError
+
+from .devices import describe, library
+from .plan import WITH_TOKEN, Call, Plan
+from .settings import Settings
+
+if TYPE_CHECKING:
+    import pyopencl
+
+KERNELS = Path(__file__).with_name("kernels")
+SHARED = ("prelude", "dot", "best")
+TOKEN = "token"  # the argument that is no buffer
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One kernel: its calls in order.
+
+    Args:
+        name: of the kernel.
+        buffers: type and name of each argument; the word's id comes before them where `token` is set.
+        items: work-items that find work.
+    """
+
+    name: str
+    calls: tuple[Call, ...]
+    buffers: tuple[tuple[str, str], ...]
+    token: bool
+    items: int
+
+
+def launches_of(plan: Plan) -> list[Launch]:
+    """All calls in one launch, or each in its own but for those that may join the one before."""
+    groups: list[list[Call]] = []
+    for call in plan.calls:
+        if groups and (plan.settings.one_launch or call.joins):
+            groups[-1].append(call)
+        else:
+            groups.append([call])
+    return [_launch(f"launch{number}", calls) for number, calls in enumerate(groups)]
+
+
+def _launch(name: str, calls: list[Call]) -> Launch:
+    """Every buffer once; one that is read here and written there is written."""
+    buffers: dict[str, str] = {}
+    for call in calls:
+        for kind, buffer in call.args:
+            if not buffers.get(buffer, "const").startswith("const"):
+                continue
+            buffers[buffer] = kind
+    token = any(call.file in WITH_TOKEN for call in calls)
+    found = tuple((kind, buffer) for buffer, kind in buffers.items())
+    return Launch(name, tuple(calls), found, token, max(call.items for call in calls))
+
+
+def source_of(launches: list[Launch], settings: Settings, top: int) -> str:
+    """OpenCL C of all launches; equal operations are compiled once."""
+    macros = {"VEC": settings.vec, "LANES": settings.lanes, "SIMD": settings.simd, "TOP": top}
+    parts = [f"#define {name} {value}" for name, value in macros.items()]
+    parts += [_read(name) for name in SHARED]
+    functions: dict[tuple, str] = {}
+    for launch in launches:
+        for call in launch.calls:
+            key = (call.file, call.defines)
+            if key not in functions:
+                functions[key] = f"{call.file}{len(functions)}"
+                defines = {"NAME": functions[key], **dict(call.defines)}
+                parts += [f"#define {name} {value}" for name, value in defines.items()]
+                parts.append(_read(call.file))
+                parts += [f"#undef {name.partition('(')[0]}" for name in defines]
+    parts += [_kernel(launch, functions, settings) for launch in launches]
+    return "\n".join(parts) + "\n"
+
+
+def _kernel(launch: Launch, functions: dict[tuple, str], settings: Settings) -> str:
+    """A kernel that calls its functions; between them all of one work-group is done."""
+    places = {buffer: f"b{place}" for place, (_, buffer) in enumerate(launch.buffers)}
+    given = [f"__global {kind} *{places[buffer]}" for kind, buffer in launch.buffers]
+    if launch.token:
+        given.insert(0, f"const int {TOKEN}")
+    scratch = max(1, *(call.scratch for call in launch.calls), 1)
+    lines = [f"__kernel __attribute__((reqd_work_group_size({settings.lanes}, 1, 1)))"]
+    lines += [f"void {launch.name}({', '.join(given)}) {{", f"  __local int v[{scratch}] __attribute__((aligned(64)));"]
+    for number, call in enumerate(launch.calls):
+        if number and settings.lanes > 1 and not call.joins:
+            lines.append("  barrier(CLK_GLOBAL_MEM_FENCE | CLK_LOCAL_MEM_FENCE);")
+        told = ["v", *([TOKEN] if call.file in WITH_TOKEN else [])]
+        told += [f"(__global {kind} *){places[buffer]}" for kind, buffer in call.args]
+        lines.append(f"  {functions[(call.file, call.defines)]}({', '.join(told)});")
+    return "\n".join([*lines, "}"])
+
+
+def _read(name: str) -> str:
+    return (KERNELS / f"{name}.cl").read_text(encoding="utf-8")
+
+
+def build(context: pyopencl.Context, source: str) -> Any:
+    """The program; binaries are kept by pyopencl, or by drivers that do it themselves (PoCL).
+
+    Raises:
+        ZooError: the compiler refuses it; its first words.
+    """
+    cl = library()
+    device = context.devices[0]
+    cache = os.environ.get("RNNLM_OPENCL_CACHE")
+    try:
+        return cl.Program(context, source).build(["-cl-std=CL1.2"], cache_dir=cache)
+    except cl.Error as error:
+        lines = [line.strip() for line in str(error).splitlines() if "error" in line.lower()]
+        raise ZooError(
+            f"the OpenCL compiler of {describe(device)} refuses the kernels: {'; '.join(lines[-3:]) or error}; try "
+            "another driver (--device), or plain settings: python -m bench.tune"
+        ) from error

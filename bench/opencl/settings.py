@@ -1,0 +1,105 @@
+"""How the kernels are built for a device: chosen by its type, or by `python -m bench.tune` and kept in a small file."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import ZooError
+
+from ..report import slug
+
+if TYPE_CHECKING:
+    import pyopencl
+
+VECTORS, SIMDS = (1, 4, 8, 16), (0, 1, 2)
+SHIPPED = Path(__file__).with_name("tuned")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Macros of the kernels and shape of the launches.
+
+    Args:
+        vec: floats of a vector, one of VECTORS; a work-item takes 4 vectors of rows.
+        lanes: work-items of a work-group.
+        simd: 0: plain OpenCL C; 1: x86 with AVX2, 8 floats; 2: x86 with AVX-512 VNNI, 16 floats.
+        one_launch: the whole step as one launch of one work-group; else a launch per operation.
+        groups: work-groups of a launch; 0: as many as there are tiles.
+    """
+
+    vec: int
+    lanes: int
+    simd: int = 0
+    one_launch: bool = False
+    groups: int = 0
+
+    def __post_init__(self) -> None:
+        if self.vec not in VECTORS or self.simd not in SIMDS or self.lanes < 1 or self.groups < 0:
+            raise ZooError(
+                f"{self} cannot be; vec is one of {VECTORS}, simd of {SIMDS}, lanes at least 1, groups 0 or more"
+            )
+        if self.simd and self.vec != 8 * self.simd:
+            raise ZooError(f"simd {self.simd} has vectors of {8 * self.simd} floats, not {self.vec}; set vec to it")
+
+    @property
+    def rows(self) -> int:
+        """Rows of a tile."""
+        return 4 * self.vec
+
+
+def host_simd() -> int:
+    """What this machine's processor can do, for devices that are it: 2: AVX-512 VNNI, 1: AVX2 with F16C, 0: else."""
+    info = Path("/proc/cpuinfo")
+    text = info.read_text(encoding="utf-8", errors="replace") if info.is_file() else ""
+    flags = set(next((line for line in text.splitlines() if line.startswith("flags")), "").split())
+    if {"avx512_vnni", "avx512bw", "avx512vl", "f16c"} <= flags:
+        return 2
+    return 1 if {"avx2", "f16c"} <= flags else 0
+
+
+def candidates(device: pyopencl.Device) -> list[Settings]:
+    """Settings worth trying on a device, the likely best first."""
+    import pyopencl as cl
+
+    if not device.type & cl.device_type.CPU:
+        # 4 rows of a column are one load of 128 bits; a lane's neighbours read what lies beside it.
+        lanes = [lanes for lanes in (64, 32, 128, 16) if lanes <= device.max_work_group_size]
+        return [Settings(vec, each) for each in lanes or [1] for vec in (1, 4)]
+    simds = [simd for simd in (2, 1) if simd <= host_simd() and "pocl" in device.version.lower()]
+    kinds = [(8 * simd, simd) for simd in simds] + [(8, 0), (16, 0), (4, 0)]
+    units = device.max_compute_units
+    alone = [Settings(vec, 1, simd, one_launch=True, groups=1) for vec, simd in kinds]
+    return alone if units == 1 else alone + [Settings(vec, 1, simd, groups=units) for vec, simd in kinds]
+
+
+def path_of(device: pyopencl.Device, folder: Path | None = None) -> Path:
+    """Where a device's settings are kept; `folder`: the cache, or RNNLM_OPENCL_CACHE, where not given."""
+    kept = folder or Path(os.environ.get("RNNLM_OPENCL_CACHE") or Path.home() / ".cache" / "rnnlm-zoo" / "opencl")
+    return kept / f"{slug(f'{device.name} {device.driver_version} {device.max_compute_units}')}.json"
+
+
+def settings_of(device: pyopencl.Device) -> Settings:
+    """The settings that were tuned for a device, else those likely to be best.
+
+    Raises:
+        ZooError: a file of settings that is damaged.
+    """
+    for path in (path_of(device), path_of(device, SHIPPED)):
+        if path.is_file():
+            try:
+                found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["settings"]
+                return Settings(**found)
+            except (ValueError, TypeError, KeyError) as error:
+                raise ZooError(
+                    f"{path} holds no settings ({error}); remove it, or type: python -m bench.tune"
+                ) from error
+    return candidates(device)[0]
+
+
+def as_json(settings: Settings) -> dict[str, Any]:
+    """The fields by name."""
+    return asdict(settings)

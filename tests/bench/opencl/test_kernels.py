@@ -1,0 +1,176 @@
+"""Every product, row and choice of the best words beside its numpy twin, at odd sizes, where no rounding is a toss-up."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bench.opencl.plan import Plan
+from bench.opencl.programs import build, launches_of, source_of
+from bench.opencl.reference import best, quantise, rounded
+from bench.opencl.settings import Settings
+from tests.bench.opencl.devices import DEVICES, simds
+from zoo.forms import LowRank, Sparse, TensorTrain
+from zoo.leaves import Dense, Int4, Int8
+
+pytestmark = pytest.mark.skipif(not DEVICES, reason="no OpenCL device; pip install 'pyopencl[pocl]'")
+SETTINGS = [Settings(1, 3), Settings(4, 2, one_launch=True, groups=1), Settings(16, 1, groups=2)]
+SETTINGS += [Settings(8 * simd, 1, simd, one_launch=True, groups=1) for simd in simds()]
+rng = np.random.default_rng(0)
+
+
+def dense(rows, columns):
+    return Dense(rng.standard_normal((rows, columns)).astype(np.float32))
+
+
+def int8(rows, columns, offset=0.0, least=-127):
+    scale = rng.uniform(0.01, 0.02, (rows, 1)).astype(np.float32)
+    return Int8(rng.integers(least, 128, (rows, columns), np.int8), scale, np.float32(offset))
+
+
+def int4(rows, columns, group):
+    groups = -(-columns // group)
+    scale = rng.uniform(0.1, 0.2, (rows, groups)).astype(np.float16).astype(np.float32)
+    pairs = rng.integers(1, 16, (rows, -(-columns // 2), 2), np.uint8)
+    return Int4(pairs[..., 0] | pairs[..., 1] << 4, scale, group, columns)
+
+
+def sparse(rows, columns, scale=None):
+    counts = rng.integers(0, columns + 1, rows)
+    columns_of = [np.sort(rng.permutation(columns)[:count]) for count in counts]
+    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    kind = np.float32 if scale is None else np.int8
+    values = rng.integers(-127, 128, starts[-1]).astype(kind)
+    return Sparse(values, np.concatenate(columns_of).astype(np.int16), starts, scale, columns, "test")
+
+
+def train(row_modes, column_modes, ranks, leaf):
+    bonds = [1, *ranks, 1]
+    sizes = zip(bonds[:-1], row_modes, column_modes, bonds[1:], strict=True)
+    cores = [leaf(r * i, j * s) for r, i, j, s in sizes]
+    return TensorTrain(cores, {"row_modes": row_modes, "column_modes": column_modes, "ranks": ranks})
+
+
+MATRICES = {
+    "dense 37 x 29": lambda: dense(37, 29),
+    "dense 1 x 1": lambda: dense(1, 1),
+    "int8 37 x 29": lambda: int8(37, 29),
+    "int8 3 x 131 with -128": lambda: int8(3, 131, least=-128),
+    "int8 33 x 17 in 256 steps": lambda: int8(33, 17, offset=0.3, least=-128),
+    "int4 37 x 29 by 16": lambda: int4(37, 29, 16),
+    "int4 5 x 70 by 32": lambda: int4(5, 70, 32),
+    "int4 35 x 31 by 6": lambda: int4(35, 31, 6),
+    "int4 3 x 90 by 40": lambda: int4(3, 90, 40),
+    "sparse 37 x 29": lambda: sparse(37, 29),
+    "sparse 37 x 29 int8": lambda: sparse(37, 29, np.full(37, 0.02, np.float32)),
+    "low rank 37 x 29": lambda: LowRank(dense(37, 5), dense(5, 29)),
+    "low rank 37 x 29 int8": lambda: LowRank(dense(37, 5), int8(5, 29)),
+    "train 30 x 24": lambda: train([5, 3, 2], [2, 3, 4], [4, 3], dense),
+    "train 30 x 24 reshaped": lambda: train([5, 6, 1], [1, 1, 24], [4, 3], dense),
+    "train 30 x 24 int8": lambda: train([5, 3, 2], [2, 3, 4], [4, 3], int8),
+}
+
+
+def run(plan: Plan, device, token: int = 0) -> dict[str, np.ndarray]:
+    """The contents of all vectors after the calls of a plan."""
+    import pyopencl as cl
+
+    context = cl.Context([device])
+    queue = cl.CommandQueue(context)
+    launches = launches_of(plan)
+    program = build(context, source_of(launches, plan.settings, plan.top))
+    held = plan.arrays | plan.vectors
+    flags = cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR
+    buffers = {name: cl.Buffer(context, flags, hostbuf=contents) for name, contents in held.items()}
+    lanes = plan.settings.lanes
+    for launch in launches:
+        kernel = cl.Kernel(program, launch.name)
+        kernel.set_args(*([np.int32(token)] if launch.token else []), *(buffers[name] for _, name in launch.buffers))
+        alone = launch.calls[-1].file == "merge"
+        groups = 1 if alone else plan.settings.groups or -(-launch.items // lanes)
+        cl.enqueue_nd_range_kernel(queue, kernel, (groups * lanes,), (lanes,))
+    found = {name: np.empty_like(contents) for name, contents in plan.vectors.items()}
+    for name, contents in found.items():
+        cl.enqueue_copy(queue, contents, buffers[name])
+    return found
+
+
+def whole(form, columns: int) -> np.ndarray:
+    """x [columns] that a form's rounding leaves as it is: whole numbers, the greatest of them the rounding's."""
+    most = 127 if isinstance(form, Int4) else 2047
+    x = rng.integers(-most, most + 1, columns).astype(np.float32)
+    x[rng.integers(columns)] = -most
+    return x
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_products(settings):
+    plan, expected = Plan(settings, top=1, half=False), {}
+    for name, make in MATRICES.items():
+        form = make()
+        columns = _columns(form)
+        x, y = plan.vector(f"{name} x", columns), plan.vector(f"{name} y", 3 + _rows(form))
+        plan.vectors[x][:columns] = whole(form, columns)
+        bias = rng.standard_normal(_rows(form)).astype(np.float32)
+        plan.product(name, form, x, y, bias, at=3)
+        plan.product(f"{name} again", form, x, y, at=3, add=True)
+        product = rounded(form).matvec(plan.vectors[x][:columns].copy())
+        expected[y] = (np.concatenate([np.zeros(3), 2 * product + bias]), np.abs(product).max())
+    found = run(plan, DEVICES[0])
+    for y, (numbers, size) in expected.items():
+        np.testing.assert_allclose(found[y][: len(numbers)], numbers, atol=2e-5 * size, err_msg=y)
+        assert not found[y][len(numbers) :].any(), f"{y}: something was written behind the last row"
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_rows(settings):
+    plan, expected = Plan(settings, top=1, half=False), {}
+    for name, make in MATRICES.items():
+        form = make()
+        token = min(2, _rows(form) - 1)
+        if token == 2:
+            expected[plan.vector(f"{name} x", _columns(form))] = form.row(token)
+            plan.row(name, form, f"{name} x", shared=False)
+    found = run(plan, DEVICES[0], token=2)
+    for x, numbers in expected.items():
+        np.testing.assert_allclose(
+            found[x][: len(numbers)], numbers, atol=1e-5 * np.abs(numbers).max(initial=1), err_msg=x
+        )
+
+
+@pytest.mark.parametrize("V", [5, 64, 1003])
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_best(settings, V):
+    plan = Plan(settings, top=5, half=False)
+    logits = np.round(rng.standard_normal(V), 1).astype(np.float32) * 30  # with equals
+    plan.vector("logits", V, -np.inf)
+    plan.vectors["logits"][:V] = logits
+    plan.call("tanh", {"UNITS": 1, "AT": 0}, [("const float", "logits"), ("float", plan.vector("other", 1))])
+    plan.best(V)
+    answer = run(plan, DEVICES[0])["result"]
+    ids, log_probs = best(logits, 5)
+    assert answer[:5].tolist() == ids
+    np.testing.assert_allclose(answer[5:].view(np.float32), log_probs, atol=1e-5)
+
+
+def test_twin_of_rounding():
+    q, unit = quantise(np.array([1.0, -2.0, 0.5], np.float32), 127)
+    assert q.tolist() == [64, -127, 32]
+    assert unit == pytest.approx(2 / 127)
+    assert quantise(np.zeros(3, np.float32), 127)[0].tolist() == [0, 0, 0]
+
+
+def _rows(form) -> int:
+    return len(form.matvec(np.zeros(_columns(form), np.float32)))
+
+
+def _columns(form) -> int:
+    if isinstance(form, LowRank):
+        return _columns(form.right)
+    if isinstance(form, TensorTrain):
+        return int(np.prod(form.column_modes))
+    return (
+        form.num_columns
+        if isinstance(form, Sparse)
+        else (form.weight.shape if isinstance(form, Dense) else form.size)[1]
+    )
