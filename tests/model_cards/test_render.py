@@ -13,7 +13,7 @@ from model_cards import render
 from zoo.catalog import Entry
 from zoo.errors import CheckpointError
 
-README = f"# Title\n\n{render.BEGIN}\n{render.END}\n\nafter\n"
+README = f"# Title\n\n{render.BEGIN}\n{render.END}\n\n{render.BEGIN_LATENCY}\n{render.END_LATENCY}\n\nafter\n"
 CONFIG = {
     "model_type": "rnnlm",
     "vocab_size": 10_000,
@@ -84,7 +84,7 @@ def test_card_holds_the_numbers(root: Path):
     text = render.pages(root)[root / "model_cards/cards/tiny.md"]
     assert "$" not in text
     assert "82,430 | 87.12 | 0.51 | 86.62 | 0.2512 | 0.4012 | 0.0115" in text
-    assert "Some phone, 1 thread(s)" in text and "| torch | 2.500 | 2.250 | 3.125 |" in text
+    assert "Measured on Some phone, 1 thread:" in text and "| torch | 2.500 | 2.250 | 3.125 | 4.000 |" in text
     assert "2,653,200 | 2,653,000 | 5,309,000" in text and "adds 240,000" in text
     assert "Compressed from `big`" in text and RECIPE.strip() in text
     assert "not be redistributed" in text
@@ -115,6 +115,12 @@ def test_no_checkpoints(tmp_path: Path):
     assert "None is shipped yet." in (tmp_path / "README.md").read_text()
 
 
+def test_picture_is_written_where_something_is_measured(root: Path):
+    made = render.pages(root)
+    assert made[root / "docs/pareto.svg"].startswith("<svg ")
+    assert "![Size against test perplexity](docs/pareto.svg)" in made[root / "README.md"]
+
+
 def test_card_of_a_removed_checkpoint_goes(root: Path):
     render.main([], root)
     orphan = root / "model_cards/cards/gone.md"
@@ -139,11 +145,28 @@ def test_card_without_its_numbers_is_refused(root: Path, removed: str, command: 
     assert render.main([], root) == 2
 
 
-@pytest.mark.parametrize(("result", "command"), [("size", "bench.size"), ("ptb", "bench.quality")])
+@pytest.mark.parametrize(
+    ("result", "command"),
+    [("size", "bench.size"), ("ptb", "bench.quality"), ("latency-some-phone", "bench.latency")],
+)
 def test_result_of_other_weights_is_refused(root: Path, result: str, command: str):
     path = root / f"bench/results/tiny/{result}.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"sha256": "0"}))
     with pytest.raises(CheckpointError, match=f"measured on other weights; measure again: python -m {command} tiny"):
+        render.pages(root)
+
+
+def test_results_of_others_that_are_not_whole_are_refused(root: Path):
+    path = root / "bench/results/tiny/latency-some-phone.json"
+    whole = json.loads(path.read_text())
+    path.write_text(json.dumps({key: value for key, value in whole.items() if key != "protocol"}))
+    with pytest.raises(CheckpointError, match=r"has no protocol\.threads; make it with: python -m bench\.latency tiny"):
+        render.pages(root)
+    path.write_text("{")
+    with pytest.raises(CheckpointError, match="is no JSON; measure again"):
+        render.pages(root)
+    path.write_text(json.dumps(whole | {"kind": "prediction"}))
+    with pytest.raises(CheckpointError, match=r"is a prediction; predictions are predicted-\*\.json"):
         render.pages(root)
 
 
@@ -156,6 +179,9 @@ def test_unknown_corpus_is_refused(root: Path):
 def test_readme_without_markers_is_refused(root: Path):
     (root / "README.md").write_text("# Title\n")
     with pytest.raises(CheckpointError, match="no table of checkpoints"):
+        render.pages(root)
+    (root / "README.md").write_text(f"{render.BEGIN}\n{render.END}\n")
+    with pytest.raises(CheckpointError, match="no table of latency; put the lines <!-- latency"):
         render.pages(root)
 
 

@@ -1,0 +1,124 @@
+"""The model card of a checkpoint in Markdown, with the Hub's metadata before it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from string import Template
+
+from zoo.errors import CheckpointError
+
+from . import latency
+from .facts import SPLITS, Facts
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+HERE = Path(__file__).parent
+
+
+def card(facts: Facts) -> str:
+    """The model card in Markdown, with the Hub's metadata before it."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    corpora = tomllib.loads((HERE / "corpora.toml").read_text(encoding="utf-8"))
+    if facts.corpus not in corpora:
+        raise CheckpointError(
+            f"model_cards/corpora.toml has no section {facts.corpus!r}, on which {facts.name} was trained; add it"
+        )
+    corpus = corpora[facts.corpus]
+    metadata = ModelCardData(
+        language=corpus["language"],
+        license="apache-2.0",
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        tags=["rnnlm", facts.layout.cell, "next-word-prediction", "compression"],
+        datasets=[corpus["dataset"]],
+        metrics=["perplexity"],
+        model_name=facts.name,
+        eval_results=[
+            EvalResult(
+                task_type="text-generation",
+                dataset_type=corpora[on]["dataset"],
+                dataset_name=corpora[on]["name"],
+                dataset_split=split,
+                metric_type="perplexity",
+                metric_name="word perplexity",
+                metric_value=round(float(found[split]["perplexity"]), 4),
+            )
+            for on, found in facts.quality.items()
+            if on in corpora
+            for split in SPLITS
+        ],
+    )
+    page = Template((HERE / "template.md").read_text(encoding="utf-8")).substitute(
+        name=facts.name,
+        identifier=re.sub(r"\W", "_", facts.name),
+        description=facts.description,
+        headline=" ".join(
+            f"Test perplexity {found['test']['perplexity']:.2f} on {corpora.get(on, {}).get('name', on)}."
+            for on, found in facts.quality.items()
+        ),
+        steps=_steps_table(facts.steps),
+        parentage=f"Compressed from `{facts.parent}`." if facts.parent else "Trained from scratch.",
+        recipe=facts.recipe,
+        quality="\n".join(_quality_table(on, found) for on, found in facts.quality.items()),
+        latency=latency.section(facts),
+        onnx=_onnx_table(facts.onnx),
+        commands="\n".join(f"| quality on {on} | `{found['command']}` |" for on, found in facts.quality.items()),
+        **{key: f"{facts.size[key]:,}" for key in ("parameters", "nonzeros", "bytes", "tokenizer_bytes")},
+        **{key: corpus[key].strip() for key in ("title", "licence", "style", "limits")},
+    )
+    return f"---\n{metadata.to_yaml()}\n---\n\n{page}"
+
+
+def _steps_table(steps: list[dict]) -> str:
+    """What every step of a compression left and cost; nothing where there was none."""
+    if not steps:
+        return ""
+    lines = ["What each step left; bytes are those of the weights, perplexity is that of the validation text.", ""]
+    lines += ["| step | parameters | nonzeros | bytes | perplexity | change |", "|---|---:|---:|---:|---:|---:|"]
+    before = None
+    for step in steps:
+        perplexity = step["valid_perplexity"]
+        change = "" if before is None else f"{perplexity / before - 1:+.2%}"
+        counts = " | ".join(f"{step[key]:,}" for key in ("parameters", "nonzeros", "bytes"))
+        lines.append(f"| {step['step']} | {counts} | {perplexity:.2f} | {change} |")
+        before = perplexity
+    return "\n".join(lines) + "\n\n"
+
+
+def _onnx_table(found: dict) -> str:
+    """The files of an export, and how far they agree with torch."""
+    if not found:
+        return "Not measured yet.\n"
+    lines = [
+        f"{found['text']}; {', '.join(f'{package} {version}' for package, version in found['versions'].items())}:",
+        "",
+        "| file | bytes | same best three words | largest difference of a logit |",
+        "|---|---:|---:|---:|",
+    ]
+    for file, row in found["files"].items():
+        same, most = row["same_top3"], row["max_logit_difference"]
+        lines.append(f"| {file} | {found['bytes'][file]:,} | {same:.2%} | {most:.2g} |")
+    return "\n".join([*lines, ""])
+
+
+def _quality_table(corpus: str, found: dict) -> str:
+    """Rows of one corpus: what was counted on each split."""
+    lines = [
+        f"| {corpus} | targets | perplexity | standard error | at temperature {found['temperature']:.2f} "
+        "| top-1 | top-3 | 1/perplexity |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for split in SPLITS:
+        row = found[split]
+        lines.append(
+            f"| {split} | {row['targets']:,} | {row['perplexity']:.2f} | {row['standard_error']:.2f} "
+            f"| {row['perplexity_at_temperature']:.2f} | {row['top1']:.4f} | {row['top3']:.4f} "
+            f"| {row['reciprocal_perplexity']:.4f} |"
+        )
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,169 @@
+"""What is known of a checkpoint: its folder, and what was measured on its weights or predicted for them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zoo import specs
+from zoo.errors import CheckpointError
+from zoo.layout import Layout, read_layout
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+SPLITS = ("valid", "test")
+HEADLINE = ("perplexity", "top1", "top3")
+# Beginning of a file's name -> what makes it, and what it must hold to be rendered.
+KINDS: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
+    "size": ("size", (("parameters",), ("nonzeros",), ("bytes",), ("tokenizer_bytes",))),
+    "latency": ("latency", (("device",), ("protocol", "threads"), ("milliseconds",))),
+    "predicted": ("predict", (("device",), ("predictions",))),
+    "opencl": ("agreement", (("device",), ("words",), ("storages",))),
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of one checkpoint: its files, what was measured on them, and what was predicted for them."""
+
+    name: str
+    layout: Layout
+    recipe: str
+    sha256: dict[str, str]  # file -> sha256
+    size: dict  # of bench.size
+    quality: dict[str, dict]  # corpus -> results of bench.quality
+    latency: list[dict]  # of bench.latency, one per device and number of threads
+    agreement: list[dict]  # of bench.agreement, one per device
+    predicted: list[dict]  # of bench.predict, one per device
+    onnx: dict  # what `zoo export` found; empty: not exported
+    steps: list[dict]  # of a compression, the parent first; none where it was trained from scratch
+
+    @property
+    def parent(self) -> str | None:
+        """The checkpoint that this one was compressed from."""
+        return tomllib.loads(self.recipe).get("parent") or None
+
+    @property
+    def corpus(self) -> str:
+        """The corpus that it was trained on; a recipe that names none means the Penn Treebank."""
+        return tomllib.loads(self.recipe).get("corpus", "ptb")
+
+    @property
+    def description(self) -> str:
+        """Cell, layers, widths and weight forms in one line."""
+        return ", ".join([self.layout.describe(), *forms_in_words(self.layout)])
+
+    @property
+    def catalog_row(self) -> dict:
+        """Its row of catalog.json; see zoo.catalog.Entry."""
+        return {
+            "description": self.description,
+            "parent": self.parent,
+            "parameters": self.size["parameters"],
+            "nonzeros": self.size["nonzeros"],
+            "bytes": self.size["bytes"],
+            "quality": {
+                corpus: {f"{split}_{key}": round(float(found[split][key]), 4) for split in SPLITS for key in HEADLINE}
+                for corpus, found in self.quality.items()
+            },
+            "sha256": self.sha256,
+        }
+
+
+def forms_in_words(layout: Layout) -> list[str]:
+    """The weight forms that are not dense, those that most matrices share last."""
+    groups: dict[str, list[str]] = {}
+    for name in layout.shapes:
+        groups.setdefault(specs.words(layout.spec(name)), []).append(name)
+    if groups.keys() == {"dense"}:
+        return []
+    *few, (form, _) = sorted(groups.items(), key=lambda group: len(group[1]))
+    told = [f"{' '.join(roles(names, layout))} {form}" for form, names in few if form != "dense"]
+    if form == "dense":
+        return told
+    return [*told, f"all else {form}" if few else f"all {form}"]
+
+
+def roles(names: list[str], layout: Layout) -> list[str]:
+    """Names of matrices, those of all layers as one."""
+    told = []
+    for name in names:
+        role = name.partition(".")[0]
+        layers = {other for other in layout.shapes if other.partition(".")[0] == role}
+        told.append(role if layers <= set(names) else name)
+    return list(dict.fromkeys(told))
+
+
+def gather(root: Path, name: str) -> Facts:
+    """Reads a checkpoint folder and its results.
+
+    Raises:
+        CheckpointError: a file or a result is missing, or a result is not whole or was measured on other weights.
+    """
+    folder, results = root / "zoo" / "checkpoints" / name, root / "bench" / "results" / name
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    sha256 = {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    sha256.pop("README.md", None)  # the card comes after the catalog
+    for needed in ("config.json", "model.safetensors", "recipe.toml"):
+        if needed not in sha256:
+            raise CheckpointError(f"{folder} lacks {needed}; build it: python -m conversion.build {name}")
+    weights = sha256["model.safetensors"]
+    measured = {path.stem: _result(path, name, weights) for path in sorted(results.glob("*.json"))}
+    quality = {stem: found for stem, found in measured.items() if set(SPLITS) <= set(found)}
+    if "size" not in measured:
+        raise CheckpointError(f"{name} has no {results / 'size.json'}; measure it: python -m bench.size {name}")
+    if not quality:
+        raise CheckpointError(f"{name} has no quality in {results}; measure it: python -m bench.quality {name}")
+    metrics = folder / "metrics.json"
+    latency = [found for stem, found in measured.items() if stem.startswith("latency-")]
+    return Facts(
+        name=name,
+        layout=read_layout(folder),
+        recipe=(folder / "recipe.toml").read_text(encoding="utf-8").strip(),
+        sha256=sha256,
+        size=measured["size"],
+        quality=quality,
+        latency=sorted(latency, key=lambda found: (found["device"], found["protocol"]["threads"])),
+        agreement=[found for stem, found in measured.items() if stem.startswith("opencl-")],
+        predicted=[found for stem, found in measured.items() if stem.startswith("predicted-")],
+        onnx=measured.get("onnx", {}),
+        steps=json.loads(metrics.read_text(encoding="utf-8")).get("steps", []) if metrics.is_file() else [],
+    )
+
+
+def _result(path: Path, name: str, weights: str) -> dict[str, Any]:
+    """A result file, refused unless it is whole and of the weights with this sha256."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is no JSON; measure again, or remove it") from error
+    verb, needed = KINDS.get(path.stem.partition("-")[0], ("quality", ()))
+    command = found.get("command", f"python -m bench.{verb} {name}") if isinstance(found, dict) else ""
+    for keys in (("sha256",), *needed):
+        if not _has(found, keys):
+            raise CheckpointError(f"{path} has no {'.'.join(keys)}; make it with: {command or verb}")
+    if found["sha256"] != weights:
+        raise CheckpointError(f"{path} was measured on other weights; measure again: {command}")
+    if (found.get("kind") == "prediction") != path.stem.startswith("predicted-"):
+        raise CheckpointError(
+            f"{path} is {'a' if found.get('kind') else 'no'} prediction; predictions are predicted-*.json and nothing "
+            "else is: rename or remove it"
+        )
+    return found
+
+
+def _has(found: Any, keys: Sequence[str]) -> bool:
+    """Whether nested objects have a value under these keys."""
+    for key in keys:
+        if not isinstance(found, dict) or key not in found:
+            return False
+        found = found[key]
+    return True
