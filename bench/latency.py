@@ -1,144 +1,54 @@
-"""Latency of one suggestion: a token in, the three most probable next words out, batch 1.
+"""Latency of one suggestion: a token in, the three most probable next words out, batch 1, by the alternatives.
 
-The protocol of Grachev et al. 2019, section 5: 100 warm-up steps, 1000 timed ones. The contenders take turns in blocks,
-so that a disturbance of the machine falls on all of them, and are timed only after they have given the same answers.
+The protocol is that of Grachev et al. 2019, section 5: 100 warm-up steps, 1000 timed ones; see `rounds`.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import os
+import shlex
+import statistics
 import sys
-import time
-from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from zoo.errors import ZooError
-from zoo.hub import folder_of
+from zoo.catalog import entries
+from zoo.errors import CorpusError, ZooError
+from zoo.hub import folder_of, verify
 from zoo.layout import read_layout
 
+from .contenders import CONTENDERS, OURS, TOP, chosen
+from .latency_table import table
 from .report import RESULTS, cpu_name, name_of, slug, versions, write
+from .rounds import Contest, Measured, Protocol
 
-if TYPE_CHECKING:
-    import torch
-
-WARM_UP, TIMED, BLOCK = 100, 1000, 100
-CHECKED = 50
-TOP = 3
-# A contender's step: id of the word read -> ids and log probabilities of the TOP words; the state stays inside.
-Step = Callable[[int], tuple[list[int], list[float]]]
+USABLE = 0.9  # agreement from which a peer may be what the others are compared with
 
 
-def best(logits: torch.Tensor) -> tuple[list[int], list[float]]:
-    """Logits [V] -> ids and log probabilities of the TOP words; the same work for every contender in torch."""
-    top = logits.log_softmax(-1).topk(TOP)
-    return top.indices.tolist(), top.values.tolist()
+def text_of(folder: Path, data: str | None, length: int) -> tuple[list[int], str]:
+    """The first ids of the PTB test text, or random ones where it is not there; and which of the two.
 
+    Raises:
+        CorpusError: `data` has no such text.
+    """
+    from transformers import PreTrainedTokenizerFast
 
-def zoo_torch(folder: Path) -> Step:
-    """RnnLmForCausalLM as `from_pretrained` gives it, one word at a time through its cache."""
-    import torch
+    from zoo.corpora import load_corpus
 
-    from zoo import RnnLmCache
-    from zoo.loading import load
-
-    model, _ = load(folder)
-    cache = RnnLmCache(model.config)
-
-    @torch.no_grad()
-    def step(token: int) -> tuple[list[int], list[float]]:
-        return best(model(torch.tensor([[token]]), past_key_values=cache).logits[0, -1])
-
-    return step
-
-
-def zoo_torch_step(folder: Path) -> Step:
-    """RnnLmForCausalLM.step, the same model without the library's wrappers."""
-    import torch
-
-    from zoo.loading import load
-
-    model, _ = load(folder)
-    states = None
-
-    @torch.no_grad()
-    def step(token: int) -> tuple[list[int], list[float]]:
-        nonlocal states
-        logits, states = model.step(torch.tensor([token]), states)
-        return best(logits[0])
-
-    return step
-
-
-def plain_torch(folder: Path) -> Step:
-    """The same arithmetic written by hand on bare dense tensors: what a user would write; LSTM only."""
-    import torch
-
-    from zoo.loading import load
-
-    model: Any
-    model, _ = load(folder)
-    config = model.config
-    if config.cell != "lstm" or config.output_projection_size is not None:
-        raise ZooError("plain-torch is written for an LSTM without output projection; leave it out")
-    table, head = (form.to_dense().detach() for form in (model.model.embed_tokens, model.lm_head))
-    head, head_bias = head.T, model.lm_head.bias.detach()
-    layers = [
-        (layer.input.to_dense().detach(), layer.recurrent.to_dense().detach(), layer.bias.detach())
-        for layer in model.model.layers
-    ]
-    projections = [
-        None if layer.projection is None else layer.projection.to_dense().detach() for layer in model.model.layers
-    ]
-    O, H = config.layer_output_size, config.hidden_size
-    state = [(torch.zeros(1, O), torch.zeros(1, H)) for _ in layers]
-
-    @torch.no_grad()
-    def step(token: int) -> tuple[list[int], list[float]]:
-        x = table[token][None]
-        for number, ((W, U, b), P) in enumerate(zip(layers, projections, strict=True)):
-            h, c = state[number]
-            i, f, g, o = (torch.addmm(b, x, W.T) + h @ U.T).chunk(4, 1)
-            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-            x = torch.sigmoid(o) * torch.tanh(c)
-            x = x if P is None else x @ P.T
-            state[number] = (x, c)
-        return best(torch.addmm(head_bias, x, head)[0])
-
-    return step
-
-
-def zoo_numpy(folder: Path) -> Step:
-    """The step behind `zoo suggest`, which needs no torch."""
-    from zoo.runtime import NumpyModel
-
-    model = NumpyModel(folder)
-    state = model.initial_state()
-
-    def step(token: int) -> tuple[list[int], list[float]]:
-        nonlocal state
-        log_probs, state = model.step(token, state)
-        top = np.argpartition(-log_probs, TOP)[:TOP]
-        top = top[np.argsort(-log_probs[top])]
-        return top.tolist(), log_probs[top].tolist()
-
-    return step
-
-
-CONTENDERS = {"torch": zoo_torch, "torch-step": zoo_torch_step, "plain-torch": plain_torch, "numpy": zoo_numpy}
-
-
-def check(steps: dict[str, Step], tokens: list[int]) -> None:
-    """Refuses contenders whose three best words or their log probabilities differ (ZooError)."""
-    for token in tokens:
-        answers = {name: step(token) for name, step in steps.items()}
-        first, expected = next(iter(answers.items()))
-        for name, (_, values) in answers.items():
-            if not np.allclose(values, expected[1], atol=1e-3):  # equal values, as two words may tie
-                raise ZooError(f"{name} and {first} disagree after the id {token}: {answers[name]} against {expected}")
+    if data is not None or os.environ.get("ZOO_DATA"):
+        try:
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+            ids = load_corpus("ptb", data, tokenizer=tokenizer, splits=("test",)).splits["test"]
+            return ids[:length].tolist(), "ptb, test, its first tokens"
+        except CorpusError:
+            if data is not None:
+                raise
+    return np.random.default_rng(0).integers(0, read_layout(folder).vocab_size, length).tolist(), "random ids, seed 0"
 
 
 def step_memory(folder: str | Path) -> dict[str, int]:
@@ -162,74 +72,148 @@ def step_memory(folder: str | Path) -> dict[str, int]:
     }
 
 
-def measure(folder: str | Path, contenders: list[str] | None = None, threads: int = 1) -> dict:
-    """Times the contenders side by side; milliseconds per step: mean, median, p95, p99.
+def measure(
+    folder: str | Path,
+    names: list[str] | None,
+    protocol: Protocol,
+    work: Path,
+    data: str | None = None,
+    interpreters: dict[str, Path] | None = None,
+    environment: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    """Times contenders on one checkpoint.
 
     Raises:
-        ZooError: an unknown contender, or two that do not give the same answers.
+        ZooError: an unknown contender, none that can be timed, or a protocol that cannot be followed.
     """
-    names = contenders or list(CONTENDERS)
-    if threads < 1:
-        raise ZooError(f"threads is {threads}; give at least 1")
-    unknown = sorted(set(names) - set(CONTENDERS))
-    if unknown:
-        raise ZooError(f"no contender {', '.join(unknown)}; there are {', '.join(CONTENDERS)}")
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    torch.set_num_threads(threads)
-    steps = {name: CONTENDERS[name](Path(folder)) for name in names}
-    tokens = np.random.default_rng(0).integers(0, read_layout(folder).vocab_size, WARM_UP + TIMED).tolist()
-    check(steps, tokens[:CHECKED])
-    times: dict[str, list[float]] = {name: [] for name in names}
-    with threadpool_limits(threads):  # numpy's
-        for start in range(0, WARM_UP + TIMED, BLOCK):
-            for name, step in steps.items():
-                for token in tokens[start : start + BLOCK]:
-                    begin = time.perf_counter()
-                    step(token)
-                    times[name].append(1000 * (time.perf_counter() - begin))
-    memory = step_memory(folder)
-    timed = {name: np.array(values[WARM_UP:]) for name, values in times.items()}
+    if protocol.threads < 1 or protocol.passes < 1:
+        raise ZooError(f"threads is {protocol.threads} and passes {protocol.passes}; give at least 1 of each")
+    folder = Path(folder)
+    verify(folder)
+    tokens, text = text_of(folder, data, max(protocol.warm_up + protocol.timed, protocol.checked))
+    contest = Contest(folder, work, protocol, interpreters or {}, environment or {})
+    contest.run(chosen(names), tokens)
+    milliseconds = {name: summary(measured) for name, measured in contest.found.items()}
+    usable = [
+        name
+        for name, measured in contest.found.items()
+        if not name.startswith(OURS) and measured.top3_agreement >= USABLE
+    ]
+    base = min(usable, key=lambda name: milliseconds[name]["median"], default=None)
+    gpus = [m.description["device"] for m in contest.found.values() if m.description.get("device_type") == "gpu"]
     return {
-        "protocol": {"warm_up": WARM_UP, "timed": TIMED, "block": BLOCK, "batch": 1, "top": TOP, "threads": threads},
-        "memory": memory,
-        "milliseconds": {
-            name: {
-                "mean": float(values.mean()),
-                "median": float(np.median(values)),
-                "p95": float(np.percentile(values, 95)),
-                "p99": float(np.percentile(values, 99)),
-            }
-            for name, values in timed.items()
+        "device": gpus[0] if gpus else cpu_name(),
+        "versions": versions(),
+        "text": text,
+        "protocol": {"batch": 1, "top": TOP, **asdict(protocol)},
+        "memory": step_memory(folder),
+        "bandwidth": contest.bandwidth,
+        "milliseconds": milliseconds,
+        "contenders": {
+            name: details(measured, milliseconds[name]["median"], contest) for name, measured in contest.found.items()
         },
+        "base": base,
+        "ratios": {} if base is None else {n: ratio(m, contest.found[base]) for n, m in contest.found.items()},
+        "skipped": contest.skipped,
     }
 
 
+def summary(measured: Measured) -> dict[str, float]:
+    """Mean, median and percentiles of the steps of a pass; of several passes the median of each."""
+    passes = [np.concatenate(rounds) for rounds in measured.rounds]
+    rows = [[steps.mean(), np.median(steps), *np.percentile(steps, [95, 99])] for steps in passes]
+    return dict(zip(("mean", "median", "p95", "p99"), map(float, np.median(rows, axis=0)), strict=True))
+
+
+def ratio(measured: Measured, base: Measured) -> float:
+    """Median over the rounds of (its median / the base's in the same round); of several passes the median."""
+    passes = zip(measured.rounds, base.rounds, strict=True)
+    return statistics.median(
+        statistics.median(statistics.median(a) / statistics.median(b) for a, b in zip(mine, theirs, strict=True))
+        for mine, theirs in passes
+    )
+
+
+def details(measured: Measured, median: float, contest: Contest) -> dict[str, Any]:
+    """What is told of a contender beside its times."""
+    found = {
+        **measured.description,
+        "top3_agreement": measured.top3_agreement,
+        "spaced_ms": statistics.median(measured.spaced_ms),
+        "cold_ms": measured.cold_ms,
+        "cold_empty_cache_ms": measured.cold_empty_cache_ms,
+        "rss_mb": None if measured.peak_memory is None else measured.peak_memory / 1e6,
+        "device_ms": statistics.median(measured.device_ms) if measured.device_ms else None,
+        "joules_per_token": statistics.mean(measured.joules) if measured.joules else None,
+    }
+    touched, device = found.get("touched_bytes"), found.get("device_type", "cpu")
+    if touched and contest.bandwidth and device == contest.bandwidth_device:
+        sizes, speeds = zip(*((row["bytes"], row["gb_per_s"]) for row in contest.bandwidth), strict=True)
+        found["floor_ms"] = touched / float(np.interp(np.log(touched), np.log(sizes), speeds)) / 1e6
+        found["times_floor"] = median / found["floor_ms"]
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def command_of(name: str, given: argparse.Namespace) -> str:
+    """What to type for the same measurement elsewhere: without this machine's paths."""
+    words = ["python", "-m", "bench.latency", name]
+    words += ["--backend", *given.backend] if given.backend else []
+    for option, usual in (("threads", 1), ("passes", 1), ("device", None)):
+        value = getattr(given, option)
+        words += [f"--{option}", str(value)] if value != usual else []
+    return shlex.join(words) + (" --data DIR" if given.data or os.environ.get("ZOO_DATA") else "")
+
+
+def interpreters_of(given: list[str]) -> dict[str, Path]:
+    """`litert=PATH` -> its parts (ZooError)."""
+    found = {}
+    for text in given:
+        prefix, _, path = text.partition("=")
+        if not any(name == prefix or name.startswith(f"{prefix}-") for name in CONTENDERS) or not Path(path).is_file():
+            raise ZooError(f"--python is {text!r}; give a contender and an interpreter: litert=other/bin/python")
+        found[prefix] = Path(path).absolute()
+    return found
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Measures one checkpoint on this machine's CPU; writes `results/<name>/latency-<device>.json`."""
+    """Measures checkpoints on this machine; writes `results/<name>/latency-<device>.json` of each."""
     parser = argparse.ArgumentParser(prog="python -m bench.latency", description=__doc__)
-    parser.add_argument("checkpoint", help="name of a shipped checkpoint, folder, or owner/name on the Hub")
+    parser.add_argument("checkpoint", nargs="*", help="name of a shipped checkpoint, folder, or owner/name on the Hub")
+    parser.add_argument("--all", action="store_true", help="all shipped checkpoints")
     parser.add_argument("--backend", nargs="+", metavar="NAME", help=f"any of {', '.join(CONTENDERS)} (default: all)")
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch (default: 1)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each contender (default: 1)")
+    parser.add_argument("--passes", type=int, default=1, help="how often all is timed; medians are told (default: 1)")
+    parser.add_argument("--device", help="part of the name of an OpenCL device (default: PYOPENCL_CTX, or the first)")
+    parser.add_argument("--data", help="folder of the PTB corpus (default: ZOO_DATA; without it random ids are read)")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of results (default: bench/results)")
+    parser.add_argument("--work", type=Path, help="folder of what is made of the checkpoints (default: in ZOO_CACHE)")
+    parser.add_argument(
+        "--python", action="append", default=[], metavar="NAME=PATH", help="another interpreter, e.g. litert=PATH"
+    )
     given = parser.parse_args(arguments)
+    cache = Path(os.environ.get("ZOO_CACHE") or "~/.cache/rnnlm-zoo").expanduser()
+    environment = {"RNNLM_OPENCL_DEVICE": given.device} if given.device else {}
     try:
-        device, folder = cpu_name(), folder_of(given.checkpoint)
-        result = measure(folder, given.backend, given.threads)
-        sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-        name = name_of(given.checkpoint)
-        write(
-            given.out / name / f"latency-{slug(device)}.json",
-            {"name": name, "sha256": sha256, "device": device, "versions": versions()} | result,
-        )
+        checkpoints = list(entries()) if given.all else given.checkpoint
+        if not checkpoints:
+            raise ZooError("no checkpoint was given; name one, or give --all")
+        chosen(given.backend)
+        interpreters, folders = interpreters_of(given.python), {name: folder_of(name) for name in checkpoints}
+        protocol = Protocol(threads=given.threads, passes=given.passes)
+        for checkpoint, folder in folders.items():
+            name, work = name_of(checkpoint), (given.work or cache / "bench") / name_of(checkpoint)
+            found = measure(folder, given.backend, protocol, work, given.data, interpreters, environment)
+            sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+            result = {"name": name, "sha256": sha256, "command": command_of(name, given), **found}
+            threads = "" if given.threads == 1 else f"-{given.threads}-threads"
+            write(given.out / name / f"latency-{slug(result['device'])}{threads}.json", result)
+            print(table(result))
     except (ZooError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    width = max(map(len, result["milliseconds"]))
-    print(f"{name} on {device}, {given.threads} thread(s), ms per step")
-    for contender, ms in result["milliseconds"].items():
-        print(f"{contender:<{width}}  " + "  ".join(f"{what} {value:.3f}" for what, value in ms.items()))
+    except KeyboardInterrupt:
+        print("stopped; nothing was written of the checkpoint that was being measured", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -243,7 +243,8 @@ class Plan:
             args += [(BYTES, f"{name}.{side}.w"), (BYTES, f"{name}.{side}.s")]
             scratch += packed.scratch
         bias = self.array(f"{name}.bias", take(layer.bias, order))
-        args += [(FLOATS, bias), (FLOATS, x), (FLOATS, h), c, ("float", out)]
+        sums = self.vector(f"{name}.sums", len(order))
+        args += [(FLOATS, bias), (FLOATS, x), (FLOATS, h), ("float", sums), c, ("float", out)]
         self.call("gates", fields, args, scratch=scratch, items=int(fields["TILES"]))
 
     def _gru(self, name: str, layer: Layer, H: int, O: int, x: str, h: str, after: str) -> None:

@@ -14,7 +14,7 @@
 //   DOT_I8  adds the products of two steps of a matrix (w, v) with those of a vector to h and l, for 64 h + l
 //   DOT_U4  adds those of 4 numbers of 0 to 15 with 4 signed bytes; at most 8 of them, then WIDEN gives their sums
 #if SIMD == 2
-inline intV vnni(intV acc, intV u, intV s) {
+INLINE intV vnni(intV acc, intV u, intV s) {
   __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(u), "v"(s));
   return acc;
 }
@@ -25,17 +25,17 @@ inline intV vnni(intV acc, intV u, intV s) {
 #define WIDEN(acc) (acc)
 #elif SIMD == 1
 // Pairs of products are summed in 16 bits: 63 * 128 * 2 twice fits, and 15 * 127 * 2 eight times.
-inline intV maddubs(intV u, intV s) {
+INLINE intV maddubs(intV u, intV s) {
   intV t;
   __asm__("vpmaddubsw %2, %1, %0" : "=x"(t) : "x"(u), "x"(s));
   return t;
 }
-inline intV madd(intV t, intV factor) {
+INLINE intV madd(intV t, intV factor) {
   intV w;
   __asm__("vpmaddwd %2, %1, %0" : "=x"(w) : "x"(t), "x"(factor));
   return w;
 }
-inline intV add16(intV a, intV b) {
+INLINE intV add16(intV a, intV b) {
   intV t;
   __asm__("vpaddw %2, %1, %0" : "=x"(t) : "x"(a), "x"(b));
   return t;
@@ -68,14 +68,14 @@ inline intV add16(intV a, intV b) {
 #define SUMS(v, n, nq) (INTS(v, n) + (nq) / 4)
 
 // x [n] -> local memory, with zeros up to PAD(n).
-inline void bring(__local int *v, __global const float *x, const int n) {
+INLINE void bring(__local int *v, __global const float *x, const int n) {
   SYNC;
   for (int i = LANE * VEC; i < PAD(n); i += LANES * VEC) STORE(load_some(x + i, n - i), FLOATS(v) + i);
   SYNC;
 }
 
 // The greatest magnitude of the floats [n].
-inline float magnitude(__local int *v, const int n) {
+INLINE float magnitude(__local int *v, const int n) {
   floatV most = 0.0f;
   for (int i = LANE * VEC; i < PAD(n); i += LANES * VEC) most = fmax(most, fabs(LOAD(FLOATS(v) + i)));
 #if VEC == 1
@@ -95,7 +95,7 @@ inline float magnitude(__local int *v, const int n) {
 }
 
 // Keeps the scale, and the sum of what each work-item summed.
-inline void keep_sum(__local int *v, const float scale, int sum) {
+INLINE void keep_sum(__local int *v, const float scale, int sum) {
 #if LANES > 1
   v[2 + LANES + LANE] = sum;
   SYNC;
@@ -110,7 +110,7 @@ inline void keep_sum(__local int *v, const float scale, int sum) {
 }
 
 // The floats [n] -> two planes of PAD(n) bytes each.
-inline void quantise12(__local int *v, const int n) {
+INLINE void quantise12(__local int *v, const int n) {
   const float greatest = magnitude(v, n);
   const float inverse = greatest > 0.0f ? 2047.0f / greatest : 0.0f;
   __local char *high = (__local char *)INTS(v, n), *low = high + PAD(n);
@@ -125,7 +125,7 @@ inline void quantise12(__local int *v, const int n) {
 }
 
 // The floats [n] -> integers [nq], a multiple of 8, where each group of `group` columns begins at a multiple of `step`.
-inline void quantise8(__local int *v, const int n, const int nq, const int group, const int step) {
+INLINE void quantise8(__local int *v, const int n, const int nq, const int group, const int step) {
   const float greatest = magnitude(v, n);
   const float inverse = greatest > 0.0f ? 127.0f / greatest : 0.0f;
   __local float *x = FLOATS(v);
@@ -155,7 +155,7 @@ inline void quantise8(__local int *v, const int n, const int nq, const int group
   ((__global const type *)(w) + ((tile) / LANES * (steps) * LANES + (tile) % LANES) * ROWS * (per))
 #define NEXT(per) (LANES * ROWS * (per))
 
-inline Tile dot_f32(__global const uchar *w, __global const uchar *scale, __local int *v, const int tile, const int n) {
+INLINE Tile dot_f32(__global const uchar *w, __global const uchar *scale, __local int *v, const int tile, const int n) {
   __global const float *p = FIRST(float, w, tile, n, 1);
   Tile s = {0.0f, 0.0f, 0.0f, 0.0f};
   for (int k = 0; k < n; k++, p += NEXT(1)) {
@@ -168,7 +168,7 @@ inline Tile dot_f32(__global const uchar *w, __global const uchar *scale, __loca
   return s;
 }
 
-inline Tile dot_f16(__global const uchar *w, __global const uchar *scale, __local int *v, const int tile, const int n) {
+INLINE Tile dot_f16(__global const uchar *w, __global const uchar *scale, __local int *v, const int tile, const int n) {
   __global const half *p = FIRST(half, w, tile, n, 1);
   Tile s = {0.0f, 0.0f, 0.0f, 0.0f};
   for (int k = 0; k < n; k++, p += NEXT(1)) {
@@ -182,7 +182,7 @@ inline Tile dot_f16(__global const uchar *w, __global const uchar *scale, __loca
 }
 
 // The scales [M] are floats; behind them, as ints, what takes the 2048 off that every number of the vector is too high.
-inline Tile dot_i8(
+INLINE Tile dot_i8(
     __global const uchar *w, __global const uchar *scale, __local int *v, const int tile, const int n, const int rows) {
   const int steps = PAD(n) / 4;
   __global const int *p = FIRST(int, w, tile, steps, 1);
@@ -207,7 +207,7 @@ inline Tile dot_i8(
 }
 
 // The scales lie as a matrix of a column per group, in halfs or floats; a group has `group_steps` steps.
-inline Tile dot_i4(
+INLINE Tile dot_i4(
     __global const uchar *w, __global const uchar *scale, __local int *v, const int tile, const int n, const int groups,
     const int group_steps, const int half_scales) {
   const int steps = groups * group_steps;
@@ -250,21 +250,21 @@ inline Tile dot_i4(
 #define PLACE(row, step, steps)                                                                            \
   ((((row) / ROWS / LANES * (steps) + (step)) * LANES + (row) / ROWS % LANES) * ROWS + (row) % ROWS)
 
-inline float at_f32(__global const uchar *w, __global const uchar *scale, const int row, const int k, const int n) {
+INLINE float at_f32(__global const uchar *w, __global const uchar *scale, const int row, const int k, const int n) {
   return ((__global const float *)w)[PLACE(row, k, n)];
 }
 
-inline float at_f16(__global const uchar *w, __global const uchar *scale, const int row, const int k, const int n) {
+INLINE float at_f16(__global const uchar *w, __global const uchar *scale, const int row, const int k, const int n) {
   return vload_half(PLACE(row, k, n), (__global const half *)w);
 }
 
-inline float at_i8(
+INLINE float at_i8(
     __global const uchar *w, __global const uchar *scale, const int row, const int k, const int n, const float offset) {
   const char q = ((__global const char *)w)[PLACE(row, k / 4, PAD(n) / 4) * 4 + k % 4];
   return q * ((__global const float *)scale)[row] + offset;
 }
 
-inline float at_i4(
+INLINE float at_i4(
     __global const uchar *w, __global const uchar *scale, const int row, const int k, const int group, const int groups,
     const int group_steps, const int half_scales) {
   const int g = k / group, j = k % group, place = PLACE(row, g, groups);

@@ -2,11 +2,12 @@
 // c and out [H] from x [N] and h [O]. The rows of both matrices are tiles of i, f, g, o of VEC units.
 //   STAGE_X, DOT_X, OFFSET_X of the input matrix; STAGE_H, DOT_H, OFFSET_H of the recurrent one; AT_H: where the local
 //   memory of h begins; TILES
+// The sums of all tiles come first, into `sums`: a processor has the next tile's products to do while an exp waits.
 
-inline void NAME(
+INLINE void NAME(
     __local int *v, __global const uchar *wx, __global const uchar *sx, __global const uchar *wh,
     __global const uchar *sh, __global const float *bias, __global const float *x, __global const float *h,
-    __global float *c, __global float *out) {
+    __global float *sums, __global float *c, __global float *out) {
   __local int *u = v + AT_H;
   STAGE_X(v, x);
   STAGE_H(u, h);
@@ -15,10 +16,16 @@ inline void NAME(
   for (int tile = GROUP * LANES + LANE; tile < TILES; tile += GROUPS * LANES) {
     const Tile a = DOT_X(wx, sx, v, tile), b = DOT_H(wh, sh, u, tile);
     __global const float *from = bias + tile * ROWS;
-    const floatV i = sigmoid_(a.a + b.a + LOAD(from) + more);
-    const floatV f = sigmoid_(a.b + b.b + LOAD(from + VEC) + more);
-    const floatV g = tanh_(a.c + b.c + LOAD(from + 2 * VEC) + more);
-    const floatV o = sigmoid_(a.d + b.d + LOAD(from + 3 * VEC) + more);
+    __global float *to = sums + tile * ROWS;
+    STORE(a.a + b.a + LOAD(from) + more, to);
+    STORE(a.b + b.b + LOAD(from + VEC) + more, to + VEC);
+    STORE(a.c + b.c + LOAD(from + 2 * VEC) + more, to + 2 * VEC);
+    STORE(a.d + b.d + LOAD(from + 3 * VEC) + more, to + 3 * VEC);
+  }
+  for (int tile = GROUP * LANES + LANE; tile < TILES; tile += GROUPS * LANES) {
+    __global const float *from = sums + tile * ROWS;
+    const floatV i = sigmoid_(LOAD(from)), f = sigmoid_(LOAD(from + VEC));
+    const floatV g = tanh_(LOAD(from + 2 * VEC)), o = sigmoid_(LOAD(from + 3 * VEC));
     const int first = tile * VEC;
     const floatV cell = f * LOAD(c + first) + i * g;
     STORE(cell, c + first);

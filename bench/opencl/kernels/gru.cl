@@ -1,7 +1,7 @@
 // A GRU without projection (Grachev et al. 2019, eq. 16-19), which resets after the product, as cuDNN does:
 // out [UNITS] from x's part a and h's part b of (r, z, n), each [3 UNITS].
 
-inline void NAME(
+INLINE void NAME(
     __local int *v, __global const float *a, __global const float *b, __global const float *bias,
     __global const float *h, __global float *out) {
   for (int k = (GROUP * LANES + LANE) * VEC; k < UNITS; k += GROUPS * LANES * VEC) {

@@ -1,6 +1,6 @@
 // out [UNITS] = n + z (h - n) (Grachev et al. 2019, eq. 19).
 
-inline void NAME(
+INLINE void NAME(
     __local int *v, __global const float *n, __global const float *z, __global const float *h, __global float *out) {
   for (int k = (GROUP * LANES + LANE) * VEC; k < UNITS; k += GROUPS * LANES * VEC) {
     const int left = UNITS - k;

@@ -1,6 +1,6 @@
 // c and out [UNITS] from the sums of the gates a = (i, f, g, o) [4 UNITS] (Grachev et al. 2019, eq. 11-15).
 
-inline void NAME(__local int *v, __global const float *a, __global float *c, __global float *out) {
+INLINE void NAME(__local int *v, __global const float *a, __global float *c, __global float *out) {
   for (int k = (GROUP * LANES + LANE) * VEC; k < UNITS; k += GROUPS * LANES * VEC) {
     const int left = UNITS - k;
     const floatV i = sigmoid_(load_some(a + k, left));

@@ -1,6 +1,6 @@
 // The answer from the PARTS parts that top.cl left, by one work-group.
 
-inline void NAME(__local int *v, __global const int *parts, __global int *out) {
+INLINE void NAME(__local int *v, __global const int *parts, __global int *out) {
   float values[TOP], greatest = -INFINITY, sum = 0.0f;
   int ids[TOP];
   for (int i = 0; i < TOP; i++) {

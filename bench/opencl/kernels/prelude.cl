@@ -5,6 +5,12 @@
 
 #pragma OPENCL FP_CONTRACT ON
 
+#ifdef __clang__
+#define INLINE static inline __attribute__((always_inline))  // it may think a tile too long for that
+#else
+#define INLINE inline
+#endif
+
 #define PASTE_(a, b) a##b
 #define PASTE(a, b) PASTE_(a, b)
 #if VEC == 1
@@ -33,7 +39,7 @@ typedef PASTE(int, VEC) intV;
 
 #if SIMD && VEC == 8
 #undef LOAD_HALF
-inline floatV half8(__global const half *p) {
+INLINE floatV half8(__global const half *p) {
   floatV v;
   __asm__("vcvtph2ps %1, %0" : "=x"(v) : "m"(*(__global const short8 *)p));
   return v;
@@ -41,7 +47,7 @@ inline floatV half8(__global const half *p) {
 #define LOAD_HALF(p) half8(p)
 #elif SIMD && VEC == 16
 #undef LOAD_HALF
-inline floatV half16_(__global const half *p) {
+INLINE floatV half16_(__global const half *p) {
   floatV v;
   __asm__("vcvtph2ps %1, %0" : "=v"(v) : "m"(*(__global const short16 *)p));
   return v;
@@ -65,7 +71,7 @@ typedef struct {
 
 // exp(x) to 2 units in the last place, at least that of -87 and at most that of 88. In the compiler's vectors, where a
 // library's exp is often called element by element. Cody and Waite's reduction, Cephes' polynomial.
-inline floatV exp_(floatV x) {
+INLINE floatV exp_(floatV x) {
   x = fmin(fmax(x, (floatV)(-87.3f)), (floatV)(88.3f));
   const floatV t = x * 1.44269504f + MAGIC, m = t - MAGIC;
   const floatV r = x - m * 0.693359375f + m * 2.12194440e-4f;
@@ -78,12 +84,12 @@ inline floatV exp_(floatV x) {
   return p * AS_FLOAT((AS_INT(t) << 23) + 0x3f800000);
 }
 
-inline floatV sigmoid_(floatV x) { return 1.0f / (1.0f + exp_(-x)); }
+INLINE floatV sigmoid_(floatV x) { return 1.0f / (1.0f + exp_(-x)); }
 
-inline floatV tanh_(floatV x) { return 1.0f - 2.0f / (1.0f + exp_(2.0f * x)); }
+INLINE floatV tanh_(floatV x) { return 1.0f - 2.0f / (1.0f + exp_(2.0f * x)); }
 
 // The first `left` floats of a vector, the rest zero.
-inline floatV load_some(__global const float *p, const int left) {
+INLINE floatV load_some(__global const float *p, const int left) {
   if (left >= VEC) return LOAD(p);
 #if VEC == 1
   return 0.0f;
@@ -94,7 +100,7 @@ inline floatV load_some(__global const float *p, const int left) {
 #endif
 }
 
-inline void store_some(const floatV v, __global float *p, const int left) {
+INLINE void store_some(const floatV v, __global float *p, const int left) {
   if (left >= VEC) {
     STORE(v, p);
     return;
@@ -107,7 +113,7 @@ inline void store_some(const floatV v, __global float *p, const int left) {
 }
 
 // The sum of a vector.
-inline int sum_of(const intV v) {
+INLINE int sum_of(const intV v) {
 #if VEC == 1
   return v;
 #else

@@ -2,7 +2,7 @@
 //   STAGE(v, x)  brings x; DOT(w, s, v, tile)  rows of a tile; OFFSET, TILES, M of W; AT: where y begins
 //   START  0: nothing, 1: the bias, 2: what stands in y already
 
-inline void NAME(
+INLINE void NAME(
     __local int *v, __global const uchar *w, __global const uchar *scale, __global const float *bias,
     __global const float *x, __global float *y) {
   STAGE(v, x);

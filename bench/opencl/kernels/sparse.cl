@@ -1,7 +1,7 @@
 // y [M] = W x + bias of a matrix stored as its numbers that are not zero, a row a work-item.
 //   VALUE(values, i)  a number; COLUMN: type of a column's number; SCALED: whether rows have scales; M; START, AT as in product.cl
 
-inline void NAME(
+INLINE void NAME(
     __local int *v, __global const uchar *values, __global const COLUMN *columns, __global const int *starts,
     __global const float *scale, __global const float *bias, __global const float *x, __global float *y) {
   for (int row = GROUP * LANES + LANE; row < M; row += GROUPS * LANES) {

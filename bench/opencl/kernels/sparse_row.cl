@@ -1,7 +1,7 @@
 // x [N] = the row of a sparse matrix that the word selects; one work-item, as a row has few numbers.
 //   VALUE(values, i)  a number; COLUMN: type of a column's number; SCALED: whether rows have scales
 
-inline void NAME(
+INLINE void NAME(
     __local int *v, const int token, __global const uchar *values, __global const COLUMN *columns,
     __global const int *starts, __global const float *scale, __global float *x) {
   if (GROUP == 0 && LANE == 0) {

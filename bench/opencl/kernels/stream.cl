@@ -1,6 +1,6 @@
 // Reads SIZE bytes and leaves their sum: how fast memory can be read. SIZE is a multiple of 4 ROWS.
 
-inline void NAME(__local int *v, __global const int *data, __global int *out) {
+INLINE void NAME(__local int *v, __global const int *data, __global int *out) {
   intV a = 0, b = 0, c = 0, d = 0;
   for (int i = GROUP * LANES + LANE; i < SIZE / 4 / ROWS; i += GROUPS * LANES) {
     __global const int *p = data + (i / LANES * LANES * 4 * VEC) + i % LANES * VEC;

@@ -2,7 +2,7 @@
 //   Alone in its device (IS_ALONE) it writes the answer: TOP ids, then TOP log probabilities, as ints.
 //   Else to `parts`, per work-item: TOP values, TOP ids as ints, the greatest value, the sum of exp(value - greatest).
 
-inline void NAME(__local int *v, __global const float *logits, __global int *out) {
+INLINE void NAME(__local int *v, __global const float *logits, __global int *out) {
   float values[TOP];
   int ids[TOP];
   for (int i = 0; i < TOP; i++) {

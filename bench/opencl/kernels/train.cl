@@ -1,7 +1,7 @@
 // One core of a Tensor Train: y [B, M, C] = core [M, N] x [B, N, C] (Novikov et al. 2015, section 4).
 //   NUMBER(w, s, m, n)  a number of the core; START, AT as in product.cl, for the last core
 
-inline void NAME(
+INLINE void NAME(
     __local int *v, __global const uchar *w, __global const uchar *scale, __global const float *bias,
     __global const float *x, __global float *y) {
 #if C >= VEC

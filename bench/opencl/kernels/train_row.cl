@@ -2,7 +2,7 @@
 // word's number is (token / STRIDE) % MODE.
 //   NUMBER(w, s, m, n)  a number of the core; IS_FIRST: x is 1
 
-inline void NAME(
+INLINE void NAME(
     __local int *v, const int token, __global const uchar *w, __global const uchar *scale, __global const float *x,
     __global float *y) {
   const int digit = token / STRIDE % MODE;

@@ -1,4 +1,4 @@
-"""Every product, row and choice of the best words beside its numpy twin, at odd sizes, where no rounding is a toss-up."""
+"""Products, rows and the choice of the best words beside their numpy twins, at odd sizes without toss-ups in rounding."""
 
 from __future__ import annotations
 
