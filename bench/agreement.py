@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import itertools
 import json
 import sys
@@ -20,7 +19,7 @@ from zoo.hub import folder_of
 
 from .opencl.devices import describe, device_of
 from .opencl.model import STORAGES, OpenClModel
-from .report import RESULTS, name_of, slug, versions, write
+from .report import RESULTS, corpus_name, name_of, sha256_of, slug, versions, write
 
 if TYPE_CHECKING:
     import pyopencl
@@ -67,7 +66,12 @@ def measure(
             window = torch.tensor([tokens[start : min(start + WINDOW, compared)]])
             expected.append(model(window, past_key_values=cache).logits[0].numpy())
     logits_of_torch = np.concatenate(expected)
-    found: dict[str, Any] = {"corpus": corpus, "words": compared, "targets": len(tokens) - 1, "storages": {}}
+    found: dict[str, Any] = {
+        "corpus": corpus_name(corpus),
+        "words": compared,
+        "targets": len(tokens) - 1,
+        "storages": {},
+    }
     for storage in storages:
         step = OpenClModel(folder, device, storage, TOP)
         same, in_any_order, most, loss = 0, 0, 0.0, 0.0
@@ -119,13 +123,14 @@ def main(arguments: list[str] | None = None) -> int:
             found = measure(
                 folder, device, given.corpus, given.data, given.storage, given.words, progress=sys.stderr.isatty()
             )
-            sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+            sha256 = sha256_of(folder)
             for row in found["storages"].values():
-                row["torch_perplexity"] = torch_perplexity(given.out / name / f"{given.corpus}.json", sha256)
+                row["torch_perplexity"] = torch_perplexity(given.out / name / f"{found['corpus']}.json", sha256)
+            other = "" if found["corpus"] == "ptb" else f" --corpus {found['corpus']}"
             known = {
                 "name": name,
                 "sha256": sha256,
-                "command": f"python -m bench.agreement {name} --data DIR",
+                "command": f"python -m bench.agreement {name}{other} --data DIR",
                 "device": describe(device),
                 "versions": versions(),
             }

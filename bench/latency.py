@@ -6,26 +6,28 @@ The protocol is that of Grachev et al. 2019, section 5: 100 warm-up steps, 1000 
 from __future__ import annotations
 
 import argparse
-import hashlib
+import json
 import os
 import shlex
 import statistics
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from zoo.catalog import entries
+from zoo.corpora import load_corpus
 from zoo.errors import CorpusError, ZooError
 from zoo.hub import folder_of, verify
 from zoo.layout import read_layout
 
 from .contenders import CONTENDERS, OURS, TOP, chosen
 from .latency_table import table
-from .report import RESULTS, cpu_name, name_of, slug, versions, write
-from .rounds import Contest, Measured, Protocol
+from .report import RESULTS, cpu_name, name_of, sha256_of, slug, versions, write
+from .rounds import Contest, Measured, Protocol, has_torch
 
 USABLE = 0.9  # agreement from which a peer may be what the others are compared with
 
@@ -36,14 +38,9 @@ def text_of(folder: Path, data: str | None, length: int) -> tuple[list[int], str
     Raises:
         CorpusError: `data` has no such text.
     """
-    from transformers import PreTrainedTokenizerFast
-
-    from zoo.corpora import load_corpus
-
     if data is not None or os.environ.get("ZOO_DATA"):
         try:
-            tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-            ids = load_corpus("ptb", data, tokenizer=tokenizer, splits=("test",)).splits["test"]
+            ids = load_corpus("ptb", data, tokenizer=vocabulary_of(folder), splits=("test",)).splits["test"]
             return ids[:length].tolist(), "ptb, test, its first tokens"
         except CorpusError:
             if data is not None:
@@ -51,25 +48,11 @@ def text_of(folder: Path, data: str | None, length: int) -> tuple[list[int], str
     return np.random.default_rng(0).integers(0, read_layout(folder).vocab_size, length).tolist(), "random ids, seed 0"
 
 
-def step_memory(folder: str | Path) -> dict[str, int]:
-    """Bytes of one step of the model in torch: its tensors, and those that the step makes and holds at once at most."""
-    import torch
-
-    from zoo.loading import load
-
-    from .memory import Memory
-
-    model, _ = load(folder)
-    tensors = {tensor.data_ptr(): tensor for tensor in model.state_dict().values()}.values()
-    with torch.no_grad():
-        _, states = model.step(torch.tensor([0]))
-        with Memory() as memory:
-            model.step(torch.tensor([1]), states)
-    return {
-        "weights": sum(tensor.numel() * tensor.element_size() for tensor in tensors),
-        "step_peak": memory.peak,
-        "step_largest": memory.largest,
-    }
+def vocabulary_of(folder: Path) -> Any:
+    """All that a corpus asks of a tokenizer, from its file: the libraries for it may not be installed on a phone."""
+    content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    added = {token["content"]: token["id"] for token in content.get("added_tokens", [])}
+    return SimpleNamespace(get_vocab=lambda: content["model"]["vocab"] | added)
 
 
 def measure(
@@ -106,7 +89,8 @@ def measure(
         "versions": versions(),
         "text": text,
         "protocol": {"batch": 1, "top": TOP, **asdict(protocol)},
-        "memory": step_memory(folder),
+        **({"memory": memory_in_torch(folder)} if has_torch() else {}),
+        "reference": contest.reference,
         "bandwidth": contest.bandwidth,
         "milliseconds": milliseconds,
         "contenders": {
@@ -116,6 +100,13 @@ def measure(
         "ratios": {} if base is None else {n: ratio(m, contest.found[base]) for n, m in contest.found.items()},
         "skipped": contest.skipped,
     }
+
+
+def memory_in_torch(folder: Path) -> dict[str, int]:
+    """What `memory.step_memory` gives; imported late, as the benchmark also runs where there is no torch."""
+    from .memory import step_memory
+
+    return step_memory(folder)
 
 
 def summary(measured: Measured) -> dict[str, float]:
@@ -203,8 +194,7 @@ def main(arguments: list[str] | None = None) -> int:
         for checkpoint, folder in folders.items():
             name, work = name_of(checkpoint), (given.work or cache / "bench") / name_of(checkpoint)
             found = measure(folder, given.backend, protocol, work, given.data, interpreters, environment)
-            sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-            result = {"name": name, "sha256": sha256, "command": command_of(name, given), **found}
+            result = {"name": name, "sha256": sha256_of(folder), "command": command_of(name, given), **found}
             threads = "" if given.threads == 1 else f"-{given.threads}-threads"
             write(given.out / name / f"latency-{slug(result['device'])}{threads}.json", result)
             print(table(result))

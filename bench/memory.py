@@ -1,12 +1,15 @@
-"""Bytes of the tensors that a computation makes."""
+"""Bytes of the tensors that a computation in torch makes."""
 
 from __future__ import annotations
 
 import weakref
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from zoo.loading import load
 
 
 class Memory(TorchDispatchMode):
@@ -33,3 +36,18 @@ class Memory(TorchDispatchMode):
 
 def _is_plain(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.layout == torch.strided
+
+
+def step_memory(folder: str | Path) -> dict[str, int]:
+    """Bytes of one step of the model in torch: its tensors, and those that the step makes and holds at once at most."""
+    model, _ = load(folder)
+    tensors = {tensor.data_ptr(): tensor for tensor in model.state_dict().values()}.values()
+    with torch.no_grad():
+        _, states = model.step(torch.tensor([0]))
+        with Memory() as memory:
+            model.step(torch.tensor([1]), states)
+    return {
+        "weights": sum(tensor.numel() * tensor.element_size() for tensor in tensors),
+        "step_peak": memory.peak,
+        "step_largest": memory.largest,
+    }

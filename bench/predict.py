@@ -8,7 +8,6 @@ A prediction is never written into a latency-*.json.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import shlex
 import sys
@@ -20,7 +19,7 @@ from zoo.hub import folder_of
 from zoo.layout import read_layout
 
 from .phones import Device, devices
-from .report import RESULTS, name_of, slug, write
+from .report import RESULTS, name_of, sha256_of, slug, write
 from .roofline import Fit
 from .touched import expanded_bytes, operations, stored_bytes
 
@@ -37,7 +36,7 @@ def predict(checkpoint: str, device: Device, command: str) -> dict[str, Any]:
     """
     folder = folder_of(checkpoint)
     layout, stored = read_layout(folder), stored_bytes(folder)
-    sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    sha256 = sha256_of(folder)
     found = list[dict[str, Any]]()
     if device.fit:
         terms: dict[str, float | None] = {"bytes": stored, "operations": operations(layout)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ from zoo.hub import folder_of
 from zoo.loading import load
 from zoo.scoring import TEMPERATURES, Scores, best_temperature, score_stream
 
-from .report import RESULTS, cpu_name, name_of, versions, write
+from .report import RESULTS, corpus_name, cpu_name, name_of, sha256_of, versions, write
 
 SPLITS = ("valid", "test")
 
@@ -65,8 +64,8 @@ def measure(
             found[split] = score(split, () if temperature is None else (temperature,))
     return {
         "name": folder.resolve().name,
-        "corpus": _short(corpus),
-        "sha256": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
+        "corpus": corpus_name(corpus),
+        "sha256": sha256_of(folder),
         "texts": dict(data.sha256),
         **{split: _row(found[split], temperature) for split in splits},
         "temperature": temperature,
@@ -80,13 +79,6 @@ def _row(scores: Scores, temperature: float | None) -> dict[str, Any]:
     """One split's columns; what a temperature gives stands in a column of its own."""
     at_temperature = None if temperature is None else scores.perplexity_at(temperature)
     return {**scores.summary(), "perplexity_at_temperature": at_temperature}
-
-
-def _short(corpus: str) -> str:
-    """A corpus without the path to it."""
-    if corpus.startswith("hub:"):
-        return corpus.removeprefix("hub:").partition("@")[0].partition(":")[0].rpartition("/")[2]
-    return Path(corpus).resolve().name.removesuffix(".gz").removesuffix(".txt")
 
 
 def _measured_before(path: Path, sha256: str) -> dict[str, Any]:

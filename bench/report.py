@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -21,6 +23,13 @@ def name_of(checkpoint: str) -> str:
     return Path(checkpoint.partition("@")[0]).resolve().name
 
 
+def corpus_name(corpus: str) -> str:
+    """A corpus without the path to it."""
+    if corpus.startswith("hub:"):
+        return corpus.removeprefix("hub:").partition("@")[0].partition(":")[0].rpartition("/")[2]
+    return Path(corpus).resolve().name.removesuffix(".gz").removesuffix(".txt")
+
+
 def cpu_name() -> str:
     """The name of the CPU, as far as the system tells it."""
     info = Path("/proc/cpuinfo")
@@ -34,10 +43,18 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "unknown"
 
 
+def sha256_of(folder: Path) -> str:
+    """Hash of a checkpoint's weights, which says whose a result is."""
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+
+
 def versions() -> dict[str, str]:
-    """Version of this package, of Python and of what computes."""
-    packages = {package: importlib.metadata.version(package) for package in PACKAGES}
-    return {"zoo": __version__, "python": platform.python_version(), **packages}
+    """Version of this package, of Python and of what computes, as far as it is installed."""
+    found = {"zoo": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
 
 
 def write(path: Path, result: dict[str, Any]) -> None:

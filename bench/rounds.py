@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.util
 import random
 import statistics
 import tempfile
@@ -24,7 +25,7 @@ from . import energy
 from .children import Child, ContenderError
 from .contenders import OURS, interpreter_of
 
-REFERENCE = "torch-step"
+REFERENCE, WITHOUT_TORCH = "torch-step", "numpy"  # say what the right answers are
 WRONG = 0.05  # agreement below which a contender does not compute the same network
 SIZES = [int(1e6 * size) for size in (0.5, 1, 1.4, 2, 2.8, 4, 5.6, 8, 11.2, 16, 33, 67, 134)]  # working sets
 PROGRAM_CACHES = ("POCL_CACHE_DIR", "RNNLM_OPENCL_CACHE")
@@ -81,6 +82,12 @@ class Contest:
     bandwidth_device: str = ""
     children: dict[str, Child] = field(default_factory=dict)
 
+    @property
+    def reference(self) -> str:
+        """The contender that says what the right answers are: torch where it can run, else the numpy step."""
+        can_run = has_torch() or interpreter_of(REFERENCE, self.interpreters)
+        return REFERENCE if can_run else WITHOUT_TORCH
+
     def run(self, names: list[str], tokens: list[int]) -> None:
         """Fills `found`, `skipped` and `bandwidth`; no process is left when it returns or raises.
 
@@ -130,14 +137,14 @@ class Contest:
                 child.kill()
 
     def _reference(self, tokens: list[int]) -> list[list[int]]:
-        """The three best words after each checked token, by torch in fp32."""
+        """The three best words after each checked token, in fp32."""
         try:
-            with self._child(REFERENCE) as child:
+            with self._child(self.reference) as child:
                 child.ask("prepare")
                 child.ask("open")
                 return child.ask("answer", tokens=tokens[: self.protocol.checked])
         except ContenderError as error:
-            raise ZooError(f"torch, which says what the right answers are, fails: {error}") from error
+            raise ZooError(f"{self.reference}, which says what the right answers are, fails: {error}") from error
 
     def _open(self, name: str, tokens: list[int], reference: list[list[int]], stack: contextlib.ExitStack) -> None:
         """Makes the contender's files, loads it, compares its answers, and stops it."""
@@ -150,8 +157,8 @@ class Contest:
         agreement = same / len(reference)
         if agreement < WRONG and not name.endswith("-int4"):
             raise ContenderError(
-                f"its three best words are torch's at {100 * agreement:.1f} % of {len(reference)} positions: "
-                f"after the first word {answers[0]}, torch {reference[0]}"
+                f"its three best words are those of {self.reference} at {100 * agreement:.1f} % of {len(reference)} "
+                f"positions: after the first word {answers[0]}, not {reference[0]}"
             )
         self.found[name] = Measured(child.ask("describe"), agreement)
         child.pause()
@@ -215,3 +222,8 @@ class Contest:
                 {"bytes": size, "gb_per_s": speed / 1e9} for size, speed in zip(SIZES, speeds, strict=True)
             ]
             self.bandwidth_device = self.found[name].description.get("device_type", "cpu")
+
+
+def has_torch() -> bool:
+    """Whether the model can run in torch here; on a phone there is neither torch nor transformers."""
+    return all(importlib.util.find_spec(package) for package in ("torch", "transformers"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from zoo.counts import count, total
 from zoo.errors import ZooError
 from zoo.hub import folder_of, verify
 
-from .report import RESULTS, name_of, write
+from .report import RESULTS, name_of, sha256_of, write
 
 NETWORK_FILES = ("config.json", "model.safetensors")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
@@ -49,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
             name = name_of(checkpoint)
             folder = folder_of(checkpoint)
             counts = measure(folder)
-            sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+            sha256 = sha256_of(folder)
             write(given.out / name / "size.json", {"name": name, "sha256": sha256} | counts)
             print(f"{name}: {', '.join(f'{count:,} {what}' for what, count in counts.items())}")
     except (ZooError, OSError) as error:

@@ -1,4 +1,4 @@
-"""What one token reads of a network, from its layout: bytes of the weights as stored and expanded, and operations.
+"""What one token reads of a network: bytes of the weights, as stored and as libraries hold them, and operations.
 
 The embedding counts as the one row that is looked up, unless the tied head reads all of it; then it counts once, as the
 head. Everything else is read whole. Letters: M rows, N columns, R rank, r bond, i row mode.
@@ -12,7 +12,8 @@ from pathlib import Path
 
 from zoo import specs
 from zoo.counts import count
-from zoo.layout import Layout, read_layout
+from zoo.layout import Layout, prefix_of, read_layout
+from zoo.tensors import TensorFile
 
 FLOAT = 4  # bytes
 
@@ -43,6 +44,41 @@ def stored_bytes(folder: str | Path) -> int:
     """
     shares = read_shares(read_layout(folder))
     return sum(math.ceil(part.bytes * shares.get(part.name, 1)) for part in count(folder))
+
+
+def loaded_bytes(folder: str | Path) -> int:
+    """Bytes that one token reads where the forms are computed with as they are stored, but floats in 32 bits."""
+    layout, file = read_layout(folder), TensorFile(folder)
+    shares, total = read_shares(layout), FLOAT * sum(layout.biases.values())
+    for name in layout.shapes:
+        size = sum(
+            math.prod(entry["shape"]) * (FLOAT if "F" in entry["dtype"] else int(entry["dtype"][1:]) // 8)
+            for tensor, entry in file.header.items()
+            if tensor.startswith(f"{prefix_of(name)}.") and tensor != "lm_head.bias"
+        )
+        total += math.ceil(shares[name] * size)
+    return total
+
+
+def touched_bytes(folder: str | Path, bits: int = 32, group: int | None = None) -> int:
+    """Bytes that one token reads where a library has dense matrices, and factors, in `bits` bits.
+
+    Args:
+        bits: of a number; below 16 with a float per row or group.
+        group: columns that share such a float; None: a whole row.
+    """
+    layout = read_layout(folder)
+    shares, total = read_shares(layout), FLOAT * sum(layout.biases.values())
+    for name, (M, N) in layout.shapes.items():
+        for rows, columns in _factors(layout.spec(name), M, N):
+            scales = 0 if bits >= 16 else rows * (1 if group is None else math.ceil(columns / group))
+            total += math.ceil(shares[name] * (rows * columns * bits / 8 + FLOAT * scales))
+    return total
+
+
+def dense_bytes(folder: str | Path) -> int:
+    """Bytes that one token reads where all matrices, factored ones too, are multiplied out in fp32."""
+    return FLOAT * _numbers(read_layout(folder), tuple(specs.FIELDS))
 
 
 def operations(layout: Layout) -> int:
@@ -88,3 +124,10 @@ def _matrices(layout: Layout) -> Iterator[tuple[str, specs.Spec, float]]:
     for name, (rows, columns) in layout.shapes.items():
         spec = layout.spec(name)
         yield name, spec, specs.parameters(spec, rows, columns) * shares[name]
+
+
+def _factors(spec: specs.Spec, M: int, N: int) -> list[tuple[int, int]]:
+    """(rows, columns) of the matrices that a form multiplies."""
+    if spec["form"] == "low_rank":
+        return [(M, spec["rank"]), (spec["rank"], N)]
+    return list(specs.core_shapes(spec)) if spec["form"] == "tensor_train" else [(M, N)]

@@ -12,9 +12,8 @@ import torch
 from torch import nn
 
 from bench.contenders import TOP
+from bench.touched import dense_bytes, touched_bytes
 from zoo.errors import ZooError
-
-from .touched import dense_bytes, touched_bytes
 
 EXTRA = "bench"
 VARIANTS = ("eager", "graph", "cudnn")

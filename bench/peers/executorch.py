@@ -12,9 +12,8 @@ from typing import Any
 import torch
 
 from bench.contenders import TOP, files_in
+from bench.touched import touched_bytes
 from zoo.layout import read_layout
-
-from .touched import touched_bytes
 
 EXTRA = "executorch"
 VARIANTS = ("fp32", "int8")

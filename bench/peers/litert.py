@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from bench.contenders import files_in
-
-from .touched import touched_bytes
+from bench.touched import touched_bytes
 
 EXTRA = "litert"
 VARIANTS = ("fp32", "int8", "int4")

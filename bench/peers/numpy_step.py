@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from bench.contenders import TOP
+from bench.touched import loaded_bytes
 from zoo.runtime import NumpyModel
-
-from .touched import stored_bytes
 
 EXTRA = "bench"
 VARIANTS = ("stored",)
@@ -42,7 +41,7 @@ class NumpyStep:
             "format": "as stored, floats as fp32",
             "versions": {"numpy": np.__version__},
             "file_bytes": sum((self.folder / name).stat().st_size for name in ("config.json", "model.safetensors")),
-            "touched_bytes": stored_bytes(self.folder),
+            "touched_bytes": loaded_bytes(self.folder),
         }
 
 

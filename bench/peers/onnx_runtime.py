@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from bench.contenders import TOP, files_in
-
-from .touched import touched_bytes
+from bench.touched import touched_bytes
 
 EXTRA = "export"
 VARIANTS = ("fp32", "int8", "int4")

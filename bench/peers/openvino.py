@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from bench.contenders import files_in
+from bench.touched import touched_bytes
 
 from .onnx_runtime import build
-from .touched import touched_bytes
 
 EXTRA = "openvino"
 VARIANTS = ("fp32", "int8")

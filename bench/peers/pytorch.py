@@ -12,10 +12,9 @@ from typing import Any
 import torch
 
 from bench.contenders import TOP, files_in
+from bench.touched import dense_bytes, loaded_bytes, touched_bytes
 from zoo.errors import ZooError
 from zoo.layout import read_layout
-
-from .touched import dense_bytes, stored_bytes, touched_bytes
 
 EXTRA = "bench"
 VARIANTS = ("model", "step", "plain", "int8")
@@ -148,6 +147,6 @@ def open_step(folder: Path, work: Path, variant: str, threads: int) -> TorchStep
     description: dict[str, Any] = {
         "format": "dense fp32" if variant == "plain" else "as stored, floats as fp32",
         "file_bytes": sum((folder / name).stat().st_size for name in ("config.json", "model.safetensors")),
-        "touched_bytes": dense_bytes(folder) if variant == "plain" else stored_bytes(folder),
+        "touched_bytes": dense_bytes(folder) if variant == "plain" else loaded_bytes(folder),
     }
     return TorchStep(run, min(TOP, model.config.vocab_size), description)

@@ -54,7 +54,7 @@ def test_failing_contenders_are_told_and_the_others_timed(contest, monkeypatch):
     contest.run([*names, "numpy"], TOKENS)
     assert contest.found.keys() == {"fake-right", "numpy"}
     assert contest.skipped["fake-hang"] == "no answer to 'answer' in 2 s"
-    assert contest.skipped["fake-wrong"].startswith("its three best words are torch's at 0.0 % of 8 positions")
+    assert contest.skipped["fake-wrong"].startswith("its three best words are those of numpy at 0.0 % of 8 positions")
     assert contest.skipped["fake-raise"] == "RuntimeError: no more memory"
     assert contest.skipped["fake-die"] == "ended with status 3 when asked to 'answer': its last words"
     assert contest.skipped["fake-absent"].endswith("type: pip install -e '.[fakes]'")
@@ -112,9 +112,10 @@ def test_main_writes_a_result_per_device_with_conditions(tmp_path, folder, quick
     assert latency.main([str(folder), *options, "--out", str(tmp_path), "--work", str(tmp_path / "work")]) == 0
     result = json.loads((tmp_path / "tiny" / "latency-some-cpu-2-cores-2-threads.json").read_text())
     assert list(result) == [
-        *("name", "sha256", "command", "device", "versions", "text", "protocol", "memory", "bandwidth"),
+        *("name", "sha256", "command", "device", "versions", "text", "protocol", "memory", "reference", "bandwidth"),
         *("milliseconds", "contenders", "base", "ratios", "skipped"),
     ]
+    assert result["reference"] == "numpy"
     assert result["device"] == "Some CPU (2 cores)" and result["text"] == "random ids, seed 0"
     assert result["command"].startswith("python -m bench.latency tiny --backend torch-step numpy")
     assert result["protocol"] == {"batch": 1, "top": 3, "threads": 2, "passes": 1, **QUICK}

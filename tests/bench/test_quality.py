@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bench import quality
+from bench.report import corpus_name
 from tests.zoo.folders import write_checkpoint
 from zoo.errors import CheckpointError, CorpusError
 from zoo.loading import load
@@ -111,4 +112,4 @@ def test_the_command_says_what_is_wrong_in_one_line(folder: Path, tmp_path: Path
     ],
 )
 def test_corpora_are_named_without_their_path(corpus: str, short: str):
-    assert quality._short(corpus) == short
+    assert corpus_name(corpus) == short

@@ -1,4 +1,4 @@
-"""Products, rows and the choice of the best words beside their numpy twins, at odd sizes without toss-ups in rounding."""
+"""Products, rows and the choice of best words beside their numpy twins, at odd sizes without toss-ups in rounding."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import pytest
 from bench.contenders import CONTENDERS, Step
 from bench.peers.network import one_step
 from bench.peers.numpy_step import NumpyStep
-from bench.peers.touched import dense_bytes, stored_bytes, touched_bytes
+from bench.touched import dense_bytes, loaded_bytes, touched_bytes
 from tests.zoo.folders import write_checkpoint
 from tests.zoo.models import model_of
 from zoo.errors import ZooError
@@ -98,9 +98,9 @@ def test_a_library_is_fed_with_joined_products(tmp_path):
 def test_touched_bytes_by_hand(tmp_path):
     untied = write_checkpoint(tmp_path / "untied", model_of(tied=False, layers=1))
     matrices, biases = 7 + 36 * 7 + 36 * 9 + 31 * 9, 36 + 31
-    assert touched_bytes(untied) == stored_bytes(untied) == dense_bytes(untied) == 4 * (matrices + biases)
+    assert touched_bytes(untied) == loaded_bytes(untied) == dense_bytes(untied) == 4 * (matrices + biases)
     scales = 36 + 36 + 31
     assert touched_bytes(untied, 8) == matrices + 4 * (scales + biases + 1)  # the row's scale too
     tied = write_checkpoint(tmp_path / "tied", model_of(layers=1, form="int8"))
     whole = 31 * 7 + 36 * 7 + 36 * 9 + 7 * 9
-    assert stored_bytes(tied) == whole + 4 * (31 + 36 + 36 + 7 + biases)
+    assert loaded_bytes(tied) == whole + 4 * (31 + 36 + 36 + 7 + biases)
