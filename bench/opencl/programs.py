@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,7 @@ def launches_of(plan: Plan) -> list[Launch]:
             groups[-1].append(call)
         else:
             groups.append([call])
-    return [_launch(f"launch{number}", calls) for number, calls in enumerate(groups)]
+    return [_launch(f"launch{number:03}", calls) for number, calls in enumerate(groups)]
 
 
 def _launch(name: str, calls: list[Call]) -> Launch:
@@ -113,7 +114,9 @@ def build(context: pyopencl.Context, source: str) -> Any:
     device = context.devices[0]
     cache = os.environ.get("RNNLM_OPENCL_CACHE")
     try:
-        return cl.Program(context, source).build(["-cl-std=CL1.2"], cache_dir=cache)
+        with warnings.catch_warnings():  # of wide vectors, which some processors have in halves
+            warnings.simplefilter("ignore", cl.CompilerWarning)
+            return cl.Program(context, source).build(["-cl-std=CL1.2"], cache_dir=cache)
     except cl.Error as error:
         lines = [line.strip() for line in str(error).splitlines() if "error" in line.lower()]
         raise ZooError(

@@ -5,10 +5,10 @@
 
 #pragma OPENCL FP_CONTRACT ON
 
-#ifdef __clang__
+#if SIMD
 #define INLINE static inline __attribute__((always_inline))  // it may think a tile too long for that
 #else
-#define INLINE inline
+#define INLINE static inline
 #endif
 
 #define PASTE_(a, b) a##b

@@ -82,9 +82,10 @@ def run(plan: Plan, device, token: int = 0) -> dict[str, np.ndarray]:
     held = plan.arrays | plan.vectors
     flags = cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR
     buffers = {name: cl.Buffer(context, flags, hostbuf=contents) for name, contents in held.items()}
-    lanes = plan.settings.lanes
+    lanes, kernels = plan.settings.lanes, []
     for launch in launches:
         kernel = cl.Kernel(program, launch.name)
+        kernels.append(kernel)  # oclgrind forgets what is released before it has run
         kernel.set_args(*([np.int32(token)] if launch.token else []), *(buffers[name] for _, name in launch.buffers))
         alone = launch.calls[-1].file == "merge"
         groups = 1 if alone else plan.settings.groups or -(-launch.items // lanes)
