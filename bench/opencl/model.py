@@ -13,7 +13,7 @@ from zoo.hub import read_header
 from zoo.runtime import NumpyModel
 
 from .devices import describe, device_of, library
-from .plan import plan_of
+from .network import plan_of
 from .programs import Launch, build, launches_of, source_of
 from .settings import Settings, settings_of
 

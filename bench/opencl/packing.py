@@ -117,7 +117,7 @@ def _int8(leaf: Int8, order: np.ndarray, settings: Settings) -> Packed:
         columns=N,
         stage=f"bring(v, x, {N}), quantise12(v, {N})",
         dot=f"dot_i8(w, s, v, tile, {N}, {len(order)})",
-        number=f"at_i8(w, s, m, n, {N}, {_float(offset)})",
+        number=f"at_i8(w, s, m, n, {N}, {as_float(offset)})",
         offset=offset,
         scratch=_scratch(settings, N, 8 * S),
     )
@@ -166,6 +166,6 @@ def _scratch(settings: Settings, N: int, integers: int = 0, groups: int = 0) -> 
     return pad(2 + 2 * settings.lanes) + pad(N) + pad(integers // 4) + pad(groups)
 
 
-def _float(value: float) -> str:
+def as_float(value: float) -> str:
     """A float as OpenCL C writes it."""
     return f"{np.float32(value):.9e}f"

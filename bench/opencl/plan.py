@@ -1,6 +1,6 @@
-"""A checkpoint's step as calls of kernels over named buffers; knows no device.
+"""Calls of kernels over named buffers: products with matrices of every form, and their rows; knows no device.
 
-Letters: V vocabulary, H hidden, O layer output, M rows, N columns.
+Letters: M rows, N columns.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import numpy as np
 
 from zoo.forms import LowRank, Sparse, TensorTrain
 from zoo.leaves import Dense, Int4, Int8
-from zoo.runtime import Layer, NumpyModel
 
-from .packing import Packed, _float, gate_order, in_order, pack, pad, take
+from .packing import Packed, as_float, in_order, pack, pad
 from .settings import Settings
 
 LEAVES = (Dense, Int8, Int4)
@@ -83,7 +82,7 @@ class Plan:
     def call(self, file: str, defines: dict[str, Any], args: list[tuple[str, str]], **more: Any) -> None:
         """One call more."""
         written = tuple(
-            (name, _float(value) if isinstance(value, float) else str(value)) for name, value in defines.items()
+            (name, as_float(value) if isinstance(value, float) else str(value)) for name, value in defines.items()
         )
         self.calls.append(Call(file, written, tuple(args), **more))
 
@@ -102,7 +101,7 @@ class Plan:
         start = 2 if add else 0 if bias is None else 1
         known = {"START": start, "AT": at}
         if isinstance(form, LowRank):
-            R = _size(form.right)[0]
+            R = size_of(form.right)[0]
             between = self.vector(f"{name}.between", R)
             self.product(f"{name}.right", form.right, x, between)
             self.product(f"{name}.left", form.left, between, y, bias, at, add)
@@ -110,7 +109,7 @@ class Plan:
         if isinstance(form, TensorTrain):
             self._train(name, form, x, y, bias, known)
             return
-        rows = _rows(form)
+        rows = rows_of(form)
         ends = [(FLOATS, self.bias(name, bias, rows)), (FLOATS, x), ("float", y)]
         if isinstance(form, Sparse):
             fields, args = self._sparse(name, form)
@@ -171,7 +170,7 @@ class Plan:
     def row(self, name: str, form: Any, x: str, shared: bool) -> None:
         """x = the row of `form` that the word selects; `shared`: its buffers are there already, the head's."""
         if isinstance(form, LowRank):
-            R = _size(form.left)[1]
+            R = size_of(form.left)[1]
             picked = self.vector(f"{name}.row", R)
             self.row(f"{name}.left", form.left, picked, shared)
             turned = Dense(np.ascontiguousarray(form.right.rows(slice(None)).T))  # scales are a row's, so as floats
@@ -183,7 +182,7 @@ class Plan:
             self.touched += 0 if shared else int(len(form.values) / (len(form.starts) - 1) * 4)
             self.call("sparse_row", {**fields, "N": form.num_columns}, [*args, ("float", x)])
         else:
-            M, N = _size(form)
+            M, N = size_of(form)
             packed = self.matrix(name, form, in_order(M, self.settings), self.half)
             self.touched += 0 if shared else packed.touched // M
             args = [(BYTES, f"{name}.w"), (BYTES, f"{name}.s"), ("float", x)]
@@ -203,123 +202,16 @@ class Plan:
             self.call("train_row", fields, args, items=B * columns)
             before, B = into, B * form.column_modes[m]
 
-    def layer(self, number: int, layer: Layer, cell: str, hidden: int, x: str) -> str:
-        """One recurrent layer; the name of its output."""
-        name, O = f"layer{number}", hidden if layer.projection is None else _rows(layer.projection)
-        h, after = self.vector(f"h.{number}.before", O), self.vector(f"h.{number}.after", O)
-        out = after if layer.projection is None else self.vector(f"{name}.out", hidden)
-        if cell == "lstm":
-            self.vector(f"c.{number}", hidden)
-            self._lstm(name, number, layer, hidden, x, h, out)
-        elif cell == "rnn":
-            sums = self.vector(f"{name}.sums", hidden)
-            self.product(f"{name}.input", layer.input, x, sums, layer.bias)
-            self.product(f"{name}.recurrent", layer.recurrent, h, sums, add=True)
-            self.call("tanh", {"UNITS": hidden, "AT": 0}, [(FLOATS, sums), ("float", out)], items=hidden)
-        else:
-            self._gru(name, layer, hidden, O, x, h, after)
-            return after
-        if layer.projection is not None:
-            self.product(f"{name}.projection", layer.projection, out, after)
-        return after
 
-    def _lstm(self, name: str, number: int, layer: Layer, H: int, x: str, h: str, out: str) -> None:
-        """In one call where both matrices are stored number by number, else product by product."""
-        c = ("float", f"c.{number}")
-        if not isinstance(layer.input, LEAVES) or not isinstance(layer.recurrent, LEAVES):
-            sums = self.vector(f"{name}.sums", 4 * H)
-            self.product(f"{name}.input", layer.input, x, sums, layer.bias)
-            self.product(f"{name}.recurrent", layer.recurrent, h, sums, add=True)
-            self.call("lstm", {"UNITS": H}, [(FLOATS, sums), c, ("float", out)], items=H)
-            return
-        order = gate_order(H, self.settings)
-        fields: dict[str, Any] = {"UNITS": H}
-        scratch, args = 0, []
-        for side, matrix in (("X", layer.input), ("H", layer.recurrent)):
-            packed = self.matrix(f"{name}.{side}", matrix, order, self.half)
-            self.touched += packed.touched
-            fields |= {f"STAGE_{side}(v, x)": packed.stage, f"DOT_{side}(w, s, v, tile)": packed.dot}
-            fields |= {f"OFFSET_{side}": packed.offset, f"AT_{side}": scratch, "TILES": packed.tiles}
-            args += [(BYTES, f"{name}.{side}.w"), (BYTES, f"{name}.{side}.s")]
-            scratch += packed.scratch
-        bias = self.array(f"{name}.bias", take(layer.bias, order))
-        sums = self.vector(f"{name}.sums", len(order))
-        args += [(FLOATS, bias), (FLOATS, x), (FLOATS, h), ("float", sums), c, ("float", out)]
-        self.call("gates", fields, args, scratch=scratch, items=int(fields["TILES"]))
-
-    def _gru(self, name: str, layer: Layer, H: int, O: int, x: str, h: str, after: str) -> None:
-        """Eq. 16-19; with a projection eq. 21, which resets before the product."""
-        rows = 3 * H if layer.candidate is None else 2 * O + H
-        sums = self.vector(f"{name}.sums", rows)
-        self.product(f"{name}.input", layer.input, x, sums, layer.bias)
-        if layer.candidate is None:
-            past = self.vector(f"{name}.past", rows)
-            self.product(f"{name}.recurrent", layer.recurrent, h, past)
-            bias = self.bias(f"{name}.candidate", layer.candidate_bias, H)
-            args = [(FLOATS, sums), (FLOATS, past), (FLOATS, bias), (FLOATS, h), ("float", after)]
-            self.call("gru", {"UNITS": H}, args, items=H)
-            return
-        z, rh = self.vector(f"{name}.z", O), self.vector(f"{name}.rh", O)
-        new, out = self.vector(f"{name}.new", O), self.vector(f"{name}.out", H)
-        self.product(f"{name}.recurrent", layer.recurrent, h, sums, add=True)
-        args = [(FLOATS, sums), (FLOATS, h), ("float", z), ("float", rh)]
-        self.call("gru_reset", {"UNITS": O}, args, items=O)
-        self.product(f"{name}.candidate", layer.candidate, rh, sums, at=2 * O, add=True)
-        self.call("tanh", {"UNITS": H, "AT": 2 * O}, [(FLOATS, sums), ("float", out)], items=H)
-        self.product(f"{name}.projection", layer.projection, out, new)
-        args = [(FLOATS, new), (FLOATS, z), (FLOATS, h), ("float", after)]
-        self.call("gru_mix", {"UNITS": O}, args, items=O)
-
-    def best(self, V: int) -> None:
-        """The `top` best ids and their log probabilities, from the vector `logits` to the buffer `result`."""
-        tiles, joins = -(-V // self.settings.rows), self.calls[-1].file == "product"
-        one = self.settings.one_launch and self.settings.lanes == 1
-        self.vectors["result"] = np.zeros(2 * self.top, np.int32)
-        into = "result" if one else "parts"
-        fields = {"TILES": tiles, "IS_ALONE": int(one)}
-        self.call("top", fields, [(FLOATS, "logits"), ("int", into)], items=tiles, joins=joins)
-        if not one:
-            groups = 1 if self.settings.one_launch else self.settings.groups or -(-tiles // self.settings.lanes)
-            parts = groups * self.settings.lanes
-            self.vectors["parts"] = np.zeros(parts * (2 * self.top + 2), np.int32)
-            scratch = self.settings.lanes * (2 * self.top + 2)
-            self.call("merge", {"PARTS": parts}, [(INTS, "parts"), ("int", "result")], scratch=scratch)
-
-
-def plan_of(model: NumpyModel, settings: Settings, half: bool, top: int) -> Plan:
-    """The step of a model.
-
-    Args:
-        half: floats of the matrices are stored in 16 bits; sums are in 32 either way.
-        top: how many of the best words.
-    """
-    layout, plan = model.layout, Plan(settings, top, half)
-    tied = model.head is model.embedding
-    x = plan.vector("x", layout.embedding_size)
-    plan.row("head" if tied else "embed", model.embedding, x, shared=tied)
-    for number, layer in enumerate(model.layers):
-        x = plan.layer(number, layer, layout.cell, layout.hidden_size, x)
-    if model.output_projection is not None:
-        features = plan.vector("features", layout.feature_size)
-        plan.product("output_projection", model.output_projection, x, features)
-        x = features
-    V = layout.vocab_size
-    plan.vector("logits", V, -np.inf)
-    bias = np.broadcast_to(model.head_bias, (V,))
-    plan.product("head", model.head, x, "logits", bias)
-    plan.best(V)
-    return plan
-
-
-def _size(leaf: Any) -> tuple[int, int]:
+def size_of(leaf: Any) -> tuple[int, int]:
     """Rows and columns of a leaf."""
     return leaf.weight.shape if isinstance(leaf, Dense) else leaf.size
 
 
-def _rows(form: Any) -> int:
+def rows_of(form: Any) -> int:
     """M of any form."""
     if isinstance(form, LowRank):
-        return _rows(form.left)
+        return rows_of(form.left)
     if isinstance(form, TensorTrain):
         return math.prod(form.row_modes)
-    return len(form.starts) - 1 if isinstance(form, Sparse) else _size(form)[0]
+    return len(form.starts) - 1 if isinstance(form, Sparse) else size_of(form)[0]
