@@ -5,10 +5,13 @@
 
 #pragma OPENCL FP_CONTRACT ON
 
-#if SIMD
-#define INLINE static inline __attribute__((always_inline))  // it may think a tile too long for that
+// Functions with barriers must be inlined for PoCL, and the compiler may think a tile too long for that.
+#ifndef INLINE
+#ifdef __clang__
+#define INLINE static inline __attribute__((always_inline))
 #else
 #define INLINE static inline
+#endif
 #endif
 
 #define PASTE_(a, b) a##b

@@ -32,8 +32,8 @@ queue.finish()
 
 def simulated(log: Path, *command: str) -> tuple[subprocess.CompletedProcess, str]:
     """Runs Python in the simulator; what it said of the kernels."""
-    # Not optimised, as the simulator does not know all that the optimiser writes.
-    environment = os.environ | {"PYOPENCL_BUILD_OPTIONS": "-O0", "PYOPENCL_NO_CACHE": "1"}
+    # Neither optimised nor inlined, as the simulator does not know all that the compiler then writes.
+    environment = os.environ | {"PYOPENCL_BUILD_OPTIONS": "-O0 -DINLINE=static", "PYOPENCL_NO_CACHE": "1"}
     checks = ["oclgrind", "--data-races", "--uninitialized", "--log", str(log)]
     ran = subprocess.run(
         [*checks, sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600
