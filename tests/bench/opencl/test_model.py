@@ -37,8 +37,8 @@ def folders(tmp_path_factory):
     return folder
 
 
-# A number halfway between two integers may be rounded either way, which a step carries on.
-ROUNDED = 5e-3
+# A number halfway between two integers may be rounded either way, which a step carries on; test_kernels.py is exact.
+ROUNDED = 2e-2
 
 
 def agree(model: OpenClModel, twin: NumpyModel, atol: float) -> None:
