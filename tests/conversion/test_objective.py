@@ -77,7 +77,12 @@ def test_with_teachers(head: str, temperature: float):
 def test_bfloat16_is_near(head: str):
     learned, (inputs, targets) = model(head), window()
     exact = Objective(learned)(inputs, targets, [], soft())[0]
-    near = Objective(learned, dtype=torch.bfloat16)(inputs, targets, [], soft())[0]
+    try:
+        near = Objective(learned, dtype=torch.bfloat16)(inputs, targets, [], soft())[0]
+    except RuntimeError as error:
+        if "could not create a primitive" not in str(error):
+            raise
+        pytest.skip("this processor has no LSTM in bfloat16")
     assert near.dtype == torch.float32
     assert near.item() == pytest.approx(exact.item(), rel=0.01)
     for gradient, twin in zip(gradients(near, learned), gradients(exact, learned), strict=True):

@@ -211,12 +211,16 @@ def test_save_and_load_is_exact_and_keeps_ties(variant, tmp_path):
     model.save_pretrained(tmp_path)
     loaded, info = RnnLmForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
-    assert torch.equal(loaded(ids).logits, model(ids).logits)
+    own = model.state_dict()
+    assert all(torch.equal(tensor, own[name]) for name, tensor in loaded.state_dict().items())
+    # Sums may be added up in another order where the memory of two equal matrices is aligned differently.
+    torch.testing.assert_close(loaded(ids).logits, model(ids).logits, atol=1e-6, rtol=1e-5)
     head, table = dict(loaded.lm_head.named_parameters()), dict(loaded.model.embed_tokens.named_parameters())
     assert all((head[name] is table[name]) == variant["tied"] for name in table)
     assert loaded.num_parameters() == model.num_parameters()
     base = RnnLmModel.from_pretrained(tmp_path)
-    assert torch.equal(base(ids).last_hidden_state, model.model(ids).last_hidden_state)
+    features = model.model(ids).last_hidden_state
+    torch.testing.assert_close(base(ids).last_hidden_state, features, atol=1e-6, rtol=1e-5)
 
 
 def test_half_precision_file_loads_in_the_dtype_of_the_config(tmp_path):
