@@ -81,7 +81,6 @@ class OpenClModel:
         self._events: list[Any] = []
         self._profile = profile
         self._pack = struct.Struct("=i").pack
-        self._read = cl.enqueue_copy
 
     def _upload(self, contents: dict[str, np.ndarray], read_only: bool) -> dict[str, Any]:
         """Device memory; where host and device share theirs it is memory that both can reach."""

@@ -69,10 +69,10 @@ def gate_order(units: int, settings: Settings) -> np.ndarray:
     return places.reshape(-1)
 
 
-def take(values: np.ndarray, order: np.ndarray, fill: float = 0) -> np.ndarray:
-    """Rows in another order; `fill` where there is none."""
+def take(values: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Rows in another order; zeros where there is none."""
     taken = values[np.maximum(order, 0)]
-    taken[order < 0] = fill
+    taken[order < 0] = 0
     return taken
 
 

@@ -88,7 +88,7 @@ def _kernel(launch: Launch, functions: dict[tuple, str], settings: Settings) -> 
     given = [f"__global {kind} *{places[buffer]}" for kind, buffer in launch.buffers]
     if launch.token:
         given.insert(0, f"const int {TOKEN}")
-    scratch = max(1, *(call.scratch for call in launch.calls), 1)
+    scratch = max(1, *(call.scratch for call in launch.calls))
     lines = [f"__kernel __attribute__((reqd_work_group_size({settings.lanes}, 1, 1)))"]
     lines += [f"void {launch.name}({', '.join(given)}) {{", f"  __local int v[{scratch}] __attribute__((aligned(64)));"]
     for number, call in enumerate(launch.calls):
