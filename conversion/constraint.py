@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -34,6 +35,10 @@ class Constraint:
     def complete(self, done: float) -> bool:
         """Whether the weights at this point are of the kind wanted; until then none is kept as the best."""
         return True
+
+    def report(self, model: nn.Module) -> dict[str, Any]:
+        """What the log of the run should say of the weights beside the perplexities."""
+        return {}
 
 
 class NoConstraint(Constraint):

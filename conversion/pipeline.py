@@ -136,6 +136,11 @@ def take(
             setattr(model.config, name, rate)
         training = dataclasses.replace(recipe, stage=step.stage, compress=(), parent="", model={})
         state = train(training, model, corpus.splits, corpus.eos_id, folder, device, constraint=constraint, **options)
+        if not state["best"]:
+            raise RecipeError(
+                f"recipe {recipe.name}: {step.method} was ended before its weights were of the kind wanted; its stages "
+                f"must run their epochs, so leave out patience, and remove the folder {folder}"
+            )
         model = model.to("cpu")  # type: ignore[arg-type]
         model.load_state_dict(state["best"]["weights"])
     return model if constraint is None else method.compress(model, step.spec, corpus)

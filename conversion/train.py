@@ -185,6 +185,7 @@ class Trainer:
         """Validation with the weights that would be kept; moves the schedules."""
         p, stage = self.position, self.stage
         speed = (p.tokens - self.rated_tokens) / max(time.monotonic() - self.rated, 1e-9)
+        self.learner.evaluated.eval()  # before the constraint, which may have other weights in force in training
         with self.constraint.in_force(self.learner.evaluated):
             found = [mean_loss(self.learner.evaluated, self.valid), self.loss_sum.item() / max(self.loss_count, 1)]
         loss, train_loss = self.crew.follow(found)
@@ -211,6 +212,7 @@ class Trainer:
             "gradient_norm": float(self.norm),
             "tokens_per_second": round(speed, 1),
             "seconds": round(self.seconds, 1),
+            **self.constraint.report(self.learner.evaluated),
         }
         self.history.append(entry)
         ahead = (stage.epochs - self.epochs) * self.text.length * self.options.batch_size / speed

@@ -1,0 +1,8 @@
+"""Bayesian sparsification: weights are distributions while they learn, and those that the data do not determine go.
+
+The method `bayes` of recipes: `Spec`, `plan`, `prepare`, `constraint`, `compress`, as all methods have them.
+"""
+
+from .method import Spec, compress, constraint, plan, prepare
+
+__all__ = ["Spec", "compress", "constraint", "plan", "prepare"]
