@@ -6,29 +6,22 @@ into memory, so a corpus may be larger than memory.
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeVar, cast
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
+from .cached_files import cached
 from .errors import CorpusError, VocabularyError
 from .sources import KNOWN, SPLITS, texts_of
 from .tokenization import EOS, UNK, Text, build_tokenizer, vocabulary_of, words_by_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-T = TypeVar("T")
 
 FORMAT = "1"  # of the cached files; to be raised when the same text would give other ids
 
@@ -138,7 +131,7 @@ def _cached_vocabulary(text: Text, sha256: str, max_size: int | None) -> list[st
     def write(file: IO[bytes]) -> None:
         file.write(json.dumps(vocabulary_of([text], max_size), ensure_ascii=False).encode())
 
-    return _cached(name, lambda path: json.loads(path.read_bytes()), write)
+    return cached(name, lambda path: json.loads(path.read_bytes()), write)
 
 
 def _cached_tokens(text: Text, sha256: str, key: str, ids: dict[str, int]) -> np.ndarray:
@@ -155,7 +148,7 @@ def _cached_tokens(text: Text, sha256: str, key: str, ids: dict[str, int]) -> np
         # numpy pads the header for growth, so that the true length fits in the place of the zero.
         np.lib.format.write_array_header_1_0(file, header | {"shape": (total,)})
 
-    return _cached(f"{sha256[:32]}-{key[:32]}.{FORMAT}.npy", lambda path: np.load(path, mmap_mode="r"), write)
+    return cached(f"{sha256[:32]}-{key[:32]}.{FORMAT}.npy", lambda path: np.load(path, mmap_mode="r"), write)
 
 
 def _ids(text: Text, words: list[str], ids: dict[str, int]) -> np.ndarray:
@@ -168,47 +161,3 @@ def _ids(text: Text, words: list[str], ids: dict[str, int]) -> np.ndarray:
             f"give a tokenizer whose vocabulary has {UNK}, or one made from this corpus"
         )
     return found
-
-
-def _cached(name: str, read: Callable[[Path], T], write: Callable[[IO[bytes]], None]) -> T:
-    """What a cached file holds; the file is made first if it is absent or damaged.
-
-    It appears under its name only when whole, so builders at the same moment do no harm.
-    """
-    wanted = Path(os.path.expanduser(os.environ.get("ZOO_CACHE") or "~/.cache/rnnlm-zoo"))
-    try:
-        return read(wanted / name)
-    except (OSError, ValueError, EOFError):
-        folder = _writable(wanted)
-    try:
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{name}.", delete=False) as file:
-            try:
-                write(cast("IO[bytes]", file))
-                file.flush()
-                os.fsync(file.fileno())
-                os.replace(file.name, folder / name)
-            except BaseException:
-                os.unlink(file.name)
-                raise
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise CorpusError(f"cannot write {folder / name}: {reason}; set ZOO_CACHE to a folder with room") from error
-    return read(folder / name)
-
-
-@cache
-def _writable(wanted: Path) -> Path:
-    """The cache folder, or one for this process alone where nothing can be written."""
-    try:
-        wanted.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=wanted):
-            return wanted
-    except OSError as error:
-        folder = Path(tempfile.mkdtemp(prefix="rnnlm-zoo-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        warnings.warn(
-            f"cannot write to {wanted} ({error.strerror}); tokens go to {folder} until this process ends; "
-            "set ZOO_CACHE to a folder that can be written",
-            stacklevel=2,
-        )
-        return folder

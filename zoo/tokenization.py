@@ -92,12 +92,21 @@ def words_by_id(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     Raises:
         VocabularyError: ids with holes, no `<eos>`, or words that a word-level tokenizer cannot have.
     """
+    vocabulary = words_in_order(tokenizer)
+    _check(vocabulary)
+    return vocabulary
+
+
+def words_in_order(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """The vocabulary of any tokenizer, in the order of the ids.
+
+    Raises:
+        VocabularyError: ids with holes.
+    """
     pairs = sorted((i, word) for word, i in tokenizer.get_vocab().items())
     if [i for i, _ in pairs] != list(range(len(pairs))):
         raise VocabularyError(f"the tokenizer's {len(pairs)} ids are not 0 to {len(pairs) - 1}; use one of this zoo")
-    vocabulary = [word for _, word in pairs]
-    _check(vocabulary)
-    return vocabulary
+    return [word for _, word in pairs]
 
 
 @dataclass(frozen=True)

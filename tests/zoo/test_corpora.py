@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zoo import corpora, sources
+from zoo import cached_files, corpora, sources
 from zoo.corpora import load_corpus
 from zoo.errors import CorpusError, VocabularyError
 from zoo.tokenization import EOS, UNK, build_tokenizer
@@ -131,7 +131,7 @@ def test_full_disk_is_a_named_error(folder, cache, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(corpora.os, "fsync", full)
+    monkeypatch.setattr(cached_files.os, "fsync", full)
     with pytest.raises(CorpusError, match=r"No space left on device; set ZOO_CACHE"):
         load_corpus(folder)
     assert not list(cache.iterdir())
