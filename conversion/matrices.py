@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from zoo.configuration_rnnlm import RnnLmConfig
 from zoo.errors import RecipeError
 from zoo.layout import prefix_of
-from zoo.modeling_rnnlm import RnnLmForCausalLM
+from zoo.modeling_rnnlm import RnnLmForCausalLM, RnnLmForSequenceClassification
 
 DENSE = {"form": "dense"}
+LABELS = ("id2label", "label2id", "problem_type")  # the library's fields that a text classifier has
 Change = tuple[dict[str, Any], dict[str, torch.Tensor]]  # spec, and the tensors of that form
+Model = TypeVar("Model", RnnLmForCausalLM, RnnLmForSequenceClassification)
 
 
-def matrix_of(model: RnnLmForCausalLM, name: str) -> Any:
+def matrix_of(model: RnnLmForCausalLM | RnnLmForSequenceClassification, name: str) -> Any:
     """The module that holds a matrix."""
     return model.get_submodule(prefix_of(name))
 
@@ -30,6 +32,11 @@ def spec_of(config: RnnLmConfig, name: str) -> dict[str, Any]:
     """The weight form of a matrix."""
     role, _, layer = name.partition(".")
     return dict(config.form_of(role, int(layer) if layer else None))
+
+
+def stored_singly(spec: dict[str, Any]) -> bool:
+    """Whether a form holds a matrix number by number, as floats, so that single ones can become zero or go."""
+    return spec["form"] in ("dense", "sparse") and "values" not in spec
 
 
 def select(config: RnnLmConfig, roles: Iterable[str]) -> list[str]:
@@ -64,7 +71,7 @@ def config_with(config: RnnLmConfig, specs: dict[str, dict[str, Any]], **fields:
     Raises:
         RecipeError: forms or fields that no model can have.
     """
-    own = {name: getattr(config, name) for name in RnnLmConfig.__annotations__}
+    own = {name: getattr(config, name) for name in (*RnnLmConfig.__annotations__, *LABELS)}
     base = type(config)(**{**own, "weights": None, **{k: v for k, v in fields.items() if k != "weights"}})
     known = {name: spec_of(config, name) for name in config.shapes}
     if config.tie_word_embeddings and not base.tie_word_embeddings:
@@ -79,8 +86,8 @@ def config_with(config: RnnLmConfig, specs: dict[str, dict[str, Any]], **fields:
 
 
 @torch.no_grad()
-def with_forms(model: RnnLmForCausalLM, changes: dict[str, Change], **fields: Any) -> RnnLmForCausalLM:
-    """A copy of a model with some matrices in other forms; the given one stays as it is.
+def with_forms(model: Model, changes: dict[str, Change], **fields: Any) -> Model:
+    """A copy of a language model or text classifier with some matrices in other forms; the given one stays as it is.
 
     Args:
         changes: name of a matrix -> spec and tensors, as a form's `from_dense` makes them.
@@ -91,19 +98,20 @@ def with_forms(model: RnnLmForCausalLM, changes: dict[str, Change], **fields: An
         RecipeError: forms or fields that no model can have.
     """
     config = config_with(model.config, {name: spec for name, (spec, _) in changes.items()}, **fields)
-    made = RnnLmForCausalLM(config)
+    made = type(model)(config)
     tensors = dict(model.state_dict())
     for name, (_, own) in changes.items():
         prefix = prefix_of(name)
         for key in [key for key in tensors if key.startswith(f"{prefix}.") and key != f"{prefix}.bias"]:
             del tensors[key]
-        if name == "embed" and config.tie_word_embeddings:
+        if name == "embed" and config.tie_word_embeddings and hasattr(made, "lm_head"):
             for key in [key for key in tensors if key.startswith("lm_head.") and key != "lm_head.bias"]:
                 del tensors[key]
             tensors.update({f"lm_head.{key}": tensor for key, tensor in own.items()})
         tensors.update({f"{prefix}.{key}": tensor for key, tensor in own.items()})
     made.load_state_dict(tensors)
-    made.generation_config = model.generation_config
+    if made.can_generate():
+        made.generation_config = model.generation_config
     return made.train(model.training)
 
 

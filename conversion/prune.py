@@ -19,7 +19,7 @@ from zoo.sparse_rnnlm import Sparse
 from . import quantize
 from .activations import second_moments
 from .constraint import Constraint, KeepZeros
-from .matrices import DENSE, Change, config_with, matrix_of, select, spec_of, untied, with_forms
+from .matrices import DENSE, Change, config_with, matrix_of, select, spec_of, stored_singly, untied, with_forms
 from .saliency import Criterion, Matrices, Scope, largest, need_text, refitted, scores, staying, weights
 from .tables import number
 
@@ -220,7 +220,7 @@ def _fields(spec: Spec) -> dict[str, Any]:
 def _names(config: RnnLmConfig, spec: Spec) -> list[str]:
     """The matrices to prune."""
     names = select(config, spec.roles)
-    able = [name for name in config.shapes if _can_be_pruned(spec_of(config, name))]
+    able = [name for name in config.shapes if stored_singly(spec_of(config, name))]
     for name in names:
         if name not in able:
             form = spec_of(config, name)
@@ -228,8 +228,3 @@ def _names(config: RnnLmConfig, spec: Spec) -> list[str]:
             give = f"give roles among {', '.join(able)}, or " if able else ""
             raise RecipeError(f"{name} is stored as {stored}, which cannot be pruned; {give}prune it before that step")
     return names
-
-
-def _can_be_pruned(form: dict[str, Any]) -> bool:
-    """Dense and sparse matrices can, of floats; factors have no zeros that could be left out."""
-    return form["form"] in ("dense", "sparse") and "values" not in form

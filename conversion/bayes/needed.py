@@ -1,7 +1,7 @@
 """Which numbers of a model its outputs depend on: what nobody reads, and what is always zero, does nothing.
 
-An axis is what rows or columns of matrices stand for: `word`, `element` (of a word vector), `hidden.0`, `output.0` (of a
-projection, else the same as hidden), `feature` (what a head behind a map reads), `logit`.
+An axis is what rows or columns of matrices stand for: `word`, `element` (of a word vector), `hidden.0`, `output.0` (of
+a projection; without one it is the same as hidden), `feature` (what a head behind a map reads), `logit`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ..matrices import matrix_of, spec_of
+from ..matrices import matrix_of, spec_of, stored_singly
 
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 CANDIDATE = {"lstm": 2, "gru": 2, "rnn": 0}  # which of them makes the output zero where it is zero
@@ -62,7 +62,7 @@ def needed(model: Any) -> Needed:
     something else than zero. All else is found, also units that only read each other.
     """
     places = places_of(model)
-    whole = frozenset(name for name in places if name != "score" and not _is_open(model, name))
+    whole = frozenset(name for name in places if _is_whole(model, name))
     matrices = {name: _matrix(model, name, name in whole) for name in places}
     biases = {}
     for number, layer in enumerate(model.model.layers):
@@ -76,7 +76,7 @@ def needed(model: Any) -> Needed:
             sizes[place.rows[0]] = len(matrices[name]) // len(place.rows)
     zero = _always_zero(model.config, places, matrices, biases, sizes)
     used = _used(places, matrices, sizes, zero)
-    vectors = used["element"] | used["feature"] if "head" in whole or _tied(model) else used["element"]
+    vectors = used["element"] | used["feature"] if is_tied(model) else used["element"]
     for name, place in places.items():
         matrices[name][:, ~(vectors if name == "embed" else used[place.columns])] = 0
         if name != "embed":
@@ -112,21 +112,16 @@ def places_of(model: Any) -> dict[str, Place]:
     return places | {"output_projection": Place(("feature",), outputs[-1]), "head": Place(("logit",), "feature")}
 
 
-def is_open(spec: dict[str, Any]) -> bool:
-    """Whether a form stores a matrix number by number, as floats, so that some can be taken out."""
-    return spec["form"] in ("dense", "sparse") and "values" not in spec
-
-
-def _tied(model: Any) -> bool:
+def is_tied(model: Any) -> bool:
     """Whether word vectors are the rows of the head too."""
     return model.config.tie_word_embeddings and not hasattr(model, "score")
 
 
-def _is_open(model: Any, name: str) -> bool:
-    """Whether numbers can be taken out of a matrix; a map that is not there is no hindrance."""
-    if name == "output_projection" and model.output_projection is None:
-        return True
-    return is_open(spec_of(model.config, name))
+def _is_whole(model: Any, name: str) -> bool:
+    """Whether no number can be taken out of a matrix; of a map that is not there all can."""
+    if name == "score" or (name == "output_projection" and model.output_projection is None):
+        return False
+    return not stored_singly(spec_of(model.config, name))
 
 
 def _matrix(model: Any, name: str, whole: bool) -> torch.Tensor:
@@ -136,7 +131,7 @@ def _matrix(model: Any, name: str, whole: bool) -> torch.Tensor:
     if name == "output_projection" and model.output_projection is None:
         return torch.eye(model.config.layer_output_size)
     if whole:
-        return torch.ones(model.config.shapes["embed" if name == "head" and _tied(model) else name])
+        return torch.ones(model.config.shapes["embed" if name == "head" and is_tied(model) else name])
     return matrix_of(model, name).to_dense().detach().cpu().clone()
 
 
@@ -155,32 +150,30 @@ def _always_zero(
     """
     zero = {axis: torch.ones(size, dtype=torch.bool) for axis, size in sizes.items()}
     zero["element"] = ~matrices["embed"].ne(0).any(0)
-    makers: dict[str, list[torch.Tensor]] = {}  # axis -> matrices, and biases as matrices of one column
-    columns: dict[str, list[str | None]] = {}
+    made: dict[str, list[tuple[torch.Tensor, str]]] = {}  # axis -> what makes it: numbers that are not zero, their axis
 
-    def add(axis: str, place: Place, tensor: torch.Tensor, block: int, source: str | None) -> None:
+    def add(place: Place, tensor: torch.Tensor, block: int) -> None:
         part = tensor.split([sizes[axis] for axis in place.rows])[block]
-        makers.setdefault(axis, []).append(part.reshape(len(part), -1).ne(0))
-        columns.setdefault(axis, []).append(source)
+        made.setdefault(place.rows[block], []).append((part.reshape(len(part), -1).ne(0), place.columns))
 
     block = CANDIDATE[config.cell]
+    zero[""] = torch.zeros(1, dtype=torch.bool)  # what a bias is multiplied with
     for layer in range(config.num_hidden_layers):
-        hidden, above = f"hidden.{layer}", places[f"input.{layer}"]
-        add(hidden, above, matrices[f"input.{layer}"], block, above.columns)
-        add(hidden, above, biases[f"bias.{layer}"], block, None)
+        above = places[f"input.{layer}"]
+        add(above, matrices[f"input.{layer}"], block)
+        add(Place(above.rows, ""), biases[f"bias.{layer}"], block)
         if f"candidate_bias.{layer}" in biases:
-            add(hidden, Place((hidden,), ""), biases[f"candidate_bias.{layer}"], 0, None)
-        name = f"candidate.{layer}" if f"candidate.{layer}" in places else f"recurrent.{layer}"
-        add(hidden, places[name], matrices[name], 0 if name.startswith("candidate") else block, places[name].columns)
+            add(Place((f"hidden.{layer}",), ""), biases[f"candidate_bias.{layer}"], 0)
+        own = f"candidate.{layer}" in places
+        name = f"candidate.{layer}" if own else f"recurrent.{layer}"
+        add(places[name], matrices[name], 0 if own else block)
     for name in [name for name in places if "projection" in name]:
-        add(places[name].rows[0], places[name], matrices[name], 0, places[name].columns)
+        add(places[name], matrices[name], 0)
     changed = True
     while changed:
         changed = False
-        for axis in makers:
-            now = zero[axis].clone()
-            for numbers, source in zip(makers[axis], columns[axis], strict=True):
-                now &= ~(numbers if source is None else numbers[:, ~zero[source]]).any(1)
+        for axis, parts in made.items():
+            now = ~torch.stack([numbers[:, ~zero[source]].any(1) for numbers, source in parts]).any(0)
             changed |= not torch.equal(now, zero[axis])
             zero[axis] = now
     return zero
