@@ -41,6 +41,8 @@ def _module(name: str):
 
 def _entry_point(row):
     """The function that loads one checkpoint of the catalog."""
+    classifies = row.task == _module("catalog").CLASSIFICATION
+    name_of_class = "RnnLmForSequenceClassification" if classifies else "RnnLmForCausalLM"
 
     def load(weights: str | None = "DEFAULT"):
         if weights not in (None, "DEFAULT", row.name):
@@ -49,20 +51,18 @@ def _entry_point(row):
             )
         if weights is None:
             config = _module("configuration_rnnlm").RnnLmConfig.from_pretrained(row.folder)
-            return _module("modeling_rnnlm").RnnLmForCausalLM(config).eval()
-        return _module("loading").load(row.folder)[0]
+            return getattr(_module("modeling_rnnlm"), name_of_class)(config).eval()
+        return _module("loading").load_any(row.folder)[0]
 
     load.__name__ = load.__qualname__ = _re.sub(r"\W", "_", row.name)
-    quality = "".join(
-        f", {corpus} test perplexity {numbers['test_perplexity']:.2f}" for corpus, numbers in row.quality.items()
-    )
+    quality = f", {row.headline}" if row.headline else ""
     load.__doc__ = f"""{row.description}: {row.parameters:,} parameters, {row.bytes / 1e6:.1f} MB{quality}.
 
     Args:
         weights: "DEFAULT" or "{row.name}": as trained; None: the same network untrained.
 
     Returns:
-        RnnLmForCausalLM in eval mode.
+        {name_of_class} in eval mode.
 
     Raises:
         CheckpointError: unknown weights, or a damaged file.

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.catalog import entries
+from zoo.catalog import LANGUAGE, entries
 from zoo.corpora import load_corpus
 from zoo.errors import CorpusError, ZooError
 from zoo.hub import folder_of, verify
@@ -73,6 +73,7 @@ def measure(
         raise ZooError(f"threads is {protocol.threads} and passes {protocol.passes}; give at least 1 of each")
     folder = Path(folder)
     verify(folder)
+    read_layout(folder).check_language_model(folder.name, "latency is measured of")
     tokens, text = text_of(folder, data, max(protocol.warm_up + protocol.timed, protocol.checked))
     contest = Contest(folder, work, protocol, interpreters or {}, environment or {})
     contest.run(chosen(names), tokens)
@@ -170,7 +171,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Measures checkpoints on this machine; writes `results/<name>/latency-<device>.json` of each."""
     parser = argparse.ArgumentParser(prog="python -m bench.latency", description=__doc__)
     parser.add_argument("checkpoint", nargs="*", help="name of a shipped checkpoint, folder, or owner/name on the Hub")
-    parser.add_argument("--all", action="store_true", help="all shipped checkpoints")
+    parser.add_argument("--all", action="store_true", help="all shipped language models")
     parser.add_argument("--backend", nargs="+", metavar="NAME", help=f"any of {', '.join(CONTENDERS)} (default: all)")
     parser.add_argument("--threads", type=int, default=1, help="threads of each contender (default: 1)")
     parser.add_argument("--passes", type=int, default=1, help="how often all is timed; medians are told (default: 1)")
@@ -185,7 +186,8 @@ def main(arguments: list[str] | None = None) -> int:
     cache = Path(os.environ.get("ZOO_CACHE") or "~/.cache/rnnlm-zoo").expanduser()
     environment = {"RNNLM_OPENCL_DEVICE": given.device} if given.device else {}
     try:
-        checkpoints = list(entries()) if given.all else given.checkpoint
+        shipped = [name for name, row in entries().items() if row.task == LANGUAGE]
+        checkpoints = shipped if given.all else given.checkpoint
         if not checkpoints:
             raise ZooError("no checkpoint was given; name one, or give --all")
         chosen(given.backend)

@@ -36,6 +36,7 @@ def predict(checkpoint: str, device: Device, command: str) -> dict[str, Any]:
     """
     folder = folder_of(checkpoint)
     layout, stored = read_layout(folder), stored_bytes(folder)
+    layout.check_language_model(checkpoint, "the time of a token is predicted for")
     sha256 = sha256_of(folder)
     found = list[dict[str, Any]]()
     if device.fit:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from tests.zoo.folders import write_classifier
 from zoo.catalog import entries
 from zoo.configuration_rnnlm import RnnLmConfig
 from zoo.modeling_rnnlm import RnnLmForCausalLM
@@ -24,7 +25,7 @@ WORDS = ["<eos>", "<unk>", "red", "green", "blue"]
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of hubconf.py and zoo/ with one tiny checkpoint in the catalog."""
+    """A copy of hubconf.py and zoo/ with a tiny language model and a tiny text classifier in the catalog."""
     root = tmp_path_factory.mktemp("repository")
     shutil.copy(ROOT / "hubconf.py", root)
     shutil.copytree(ROOT / "zoo", root / "zoo", ignore=shutil.ignore_patterns("checkpoints", "__pycache__"))
@@ -34,7 +35,9 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build_tokenizer(WORDS).save_pretrained(folder)
     row = {"description": "LSTM", "parent": None, "parameters": 1234, "nonzeros": 1234, "bytes": 2_500_000}
     row |= {"quality": {"ptb": {"test_perplexity": 99.125}}, "sha256": {}}
-    (root / "zoo" / "catalog.json").write_text(json.dumps({"tiny-test": row}))
+    write_classifier(root / "zoo" / "checkpoints" / "tiny-classifier")
+    classifier = row | {"task": "text-classification", "quality": {"imdb": {"test_accuracy": 0.843}}}
+    (root / "zoo" / "catalog.json").write_text(json.dumps({"tiny-test": row, "tiny-classifier": classifier}))
     return root
 
 
@@ -48,6 +51,15 @@ def test_model_is_the_trained_one_and_in_eval_mode(repository: Path):
     expected = RnnLmForCausalLM.from_pretrained(repository / "zoo/checkpoints/tiny-test")
     for (name, ours), theirs in zip(model.named_parameters(), expected.parameters(), strict=True):
         assert torch.equal(ours, theirs), name
+
+
+def test_a_text_classifier(repository: Path):
+    for weights in ("DEFAULT", None):
+        model = load(repository, "tiny_classifier", weights=weights)
+        assert type(model).__name__ == "RnnLmForSequenceClassification" and not model.training
+    assert load(repository, "tokenizer", "tiny-classifier")("good film")["input_ids"] == [3, 2]
+    told = entry_points(repository)["tiny_classifier"].__doc__
+    assert "imdb test accuracy 0.8430." in told and "RnnLmForSequenceClassification in eval mode" in told
 
 
 def test_auto_classes_stay_those_of_the_package(repository: Path):
@@ -85,7 +97,7 @@ def entry_points(folder: Path) -> dict:
 
 def test_entry_points_are_documented_and_nothing_else_is_public(repository: Path):
     points = entry_points(repository)
-    assert set(points) == {"tiny_test", "tokenizer"}
+    assert set(points) == {"tiny_test", "tiny_classifier", "tokenizer"}
     assert points["tiny_test"].__doc__.startswith("LSTM: 1,234 parameters, 2.5 MB, ptb test perplexity 99.12")
     assert list(inspect.signature(points["tiny_test"]).parameters) == ["weights"]
 

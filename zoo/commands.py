@@ -14,8 +14,8 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .catalog import entries
-from .errors import CheckpointError, VocabularyError, ZooError
+from .catalog import LANGUAGE, entries
+from .errors import CheckpointError, VocabularyError
 
 if TYPE_CHECKING:
     from .suggestions import Suggester
@@ -78,7 +78,7 @@ def _suggest_one(suggester: Suggester, model: str, text: str, given: Namespace, 
 
 def _default_model() -> str:
     """The shipped checkpoint that suggests when none is named."""
-    shipped = list(entries())
+    shipped = [name for name, row in entries().items() if row.task == LANGUAGE]
     if not shipped:
         raise CheckpointError(
             "no checkpoint is shipped with this copy; type: zoo suggest --model NAME with a checkpoint folder, or "
@@ -109,14 +109,9 @@ def list_(given: Namespace) -> int:
     if not rows:
         print("no checkpoint is shipped with this copy; a folder or owner/name on the Hub works in every command")
         return 0
-    table = [("name", "parameters", "MB", "test perplexity", "network")]
+    table = [("name", "parameters", "MB", "quality", "network")]
     for row in rows.values():
-        quality = ", ".join(
-            f"{corpus} {numbers['test_perplexity']:.2f}"
-            for corpus, numbers in row.quality.items()
-            if "test_perplexity" in numbers
-        )
-        table.append((row.name, f"{row.parameters:,}", f"{row.bytes / 1e6:.2f}", quality, row.description))
+        table.append((row.name, f"{row.parameters:,}", f"{row.bytes / 1e6:.2f}", row.headline, row.description))
     _print_table(table, right=(1, 2))
     return 0
 
@@ -140,39 +135,6 @@ def info(given: Namespace) -> int:
     if found["recipe"] is not None:
         print("\nrecipe")
         print("\n".join(f"  {line}".rstrip() for line in found["recipe"].strip().splitlines()))
-    return 0
-
-
-def evaluate(given: Namespace) -> int:
-    """Perplexity, recall and time on one split of a corpus."""
-    if given.threads is not None and given.threads < 1:
-        raise ZooError(f"--threads is {given.threads}; it must be at least 1")
-    import torch
-    from tqdm import tqdm
-    from transformers.utils import logging
-
-    from .corpora import load_corpus
-    from .loading import load
-    from .scoring import score_stream
-
-    logging.disable_progress_bar()  # of loading; the bar here counts tokens
-    if given.threads is not None:
-        torch.set_num_threads(given.threads)
-    model, tokenizer = load(given.name)
-    corpus = load_corpus(given.corpus, given.data, tokenizer=tokenizer, splits=(given.split,))
-    tokens = corpus.splits[given.split]
-    with tqdm(total=len(tokens), unit=" tokens", unit_scale=True, delay=2, disable=None, leave=False) as bar:
-        scores = score_stream(model, tokens, corpus.eos_id, batch_size=given.batch_size, on_tokens=bar.update)
-    if given.json:
-        _print_json({"model": given.name, "corpus": given.corpus, "split": given.split, **scores.summary()})
-        return 0
-    print(f"{given.name} on {given.corpus} {given.split}: {scores.targets:,} targets")
-    print(f"perplexity    {scores.perplexity:.2f} +- {scores.standard_error:.2f} (standard error)")
-    print(f"next word     {100 * scores.top1:.2f} % top-1, {100 * scores.top3:.2f} % top-3")
-    print(f"1/perplexity  {scores.reciprocal_perplexity:.4f} (the paper's accuracy, for comparison only)")
-    print(f"time          {scores.ms_per_token:.3f} ms per token, {torch.get_num_threads()} threads")
-    if given.batch_size > 1:
-        print(f"Scored in {given.batch_size} stripes; published numbers use --batch-size 1.")
     return 0
 
 

@@ -24,8 +24,8 @@ COUNTS = ("parameters", "nonzeros", "bytes")
 class Part:
     """A matrix or a bias of a checkpoint.
 
-    name: of a matrix a key of `Layout.shapes`, of a bias `bias.0`, `candidate_bias.0` ..., `bias.head`; role: the name
-    without a layer; form: the spec in words.
+    name: of a matrix a key of `Layout.shapes`, of a bias `bias.0`, `candidate_bias.0` ..., `bias.head`, `bias.score`;
+    role: the name without a layer; form: the spec in words.
     """
 
     name: str
@@ -48,7 +48,9 @@ def count(folder: str | Path) -> list[Part]:
     for name, (rows, columns) in layout.shapes.items():
         prefix, spec = prefix_of(name), layout.spec(name)
         nonzeros = forms.read(file, prefix, rows, columns, spec).nonzeros
-        size = file.bytes_below(f"{prefix}.") - (file.bytes_below("lm_head.bias") if name == "head" else 0)
+        size = file.bytes_below(f"{prefix}.")
+        if name in ("head", "score"):
+            size -= file.bytes_below(f"{prefix}.bias")
         numbers = specs.parameters(spec, rows, columns)
         parts.append(Part(name, _role(name), rows, columns, specs.words(spec), numbers, nonzeros, size))
     for tensor, length in layout.biases.items():
@@ -79,6 +81,6 @@ def _role(name: str) -> str:
 
 
 def _bias_name(tensor: str) -> str:
-    """`model.layers.0.bias` -> `bias.0`, `lm_head.bias` -> `bias.head`."""
+    """`model.layers.0.bias` -> `bias.0`, `lm_head.bias` -> `bias.head`, `score.bias` -> `bias.score`."""
     *_, place, kind = tensor.split(".")
     return f"{kind}.{'head' if place == 'lm_head' else place}"

@@ -1,12 +1,13 @@
 """What a checkpoint's config.json says, read and checked without torch or transformers.
 
 Letters: V vocabulary, D embedding, H hidden, P projection, O layer output (P if projected, else H), L layers.
+A language model has a head, a text classifier (or one that predicts a number of a text) `score` in its place.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,17 @@ from typing import Any
 from . import specs
 from .errors import CheckpointError
 
+CLASSIFIER = "RnnLmForSequenceClassification"
 CELLS = ("lstm", "gru", "rnn")
 ROLES = ("embed", "input", "recurrent", "candidate", "projection", "output_projection", "head")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The fields of RnnLmConfig that decide the tensors and the special words; the same names and meanings."""
+    """The fields of RnnLmConfig that decide the tensors and the special words; the same names and meanings.
+
+    labels: what a text classifier tells apart; one: it predicts a number; None: a language model.
+    """
 
     vocab_size: int
     embedding_size: int
@@ -34,6 +39,7 @@ class Layout:
     weights: Mapping[str, specs.Spec]
     special_ids: tuple[int, ...]
     eos_id: int | None
+    labels: int | None = None
 
     @property
     def layer_output_size(self) -> int:
@@ -73,6 +79,8 @@ class Layout:
                 shapes[f"candidate.{layer}"] = (H, O)
             if P is not None:
                 shapes[f"projection.{layer}"] = (P, H)
+        if self.labels is not None:
+            return shapes | {"score": (self.labels, O)}
         if self.output_projection_size is not None:
             shapes["output_projection"] = (self.output_projection_size, O)
         if not self.tie_word_embeddings:
@@ -87,17 +95,33 @@ class Layout:
             biases[f"model.layers.{layer}.bias"] = self.shapes[f"input.{layer}"][0]
             if self.cell == "gru" and self.projection_size is None:
                 biases[f"model.layers.{layer}.candidate_bias"] = self.hidden_size
+        if self.labels is not None:
+            return biases | {"score.bias": self.labels}
         return biases | ({"lm_head.bias": self.vocab_size} if self.head_bias else {})
 
     def describe(self) -> str:
         """Layers, cell and widths in one line."""
         projected = "" if self.projection_size is None else f", projection {self.projection_size}"
         mapped = "" if self.output_projection_size is None else f", output projection {self.output_projection_size}"
+        layers = f"{self.num_hidden_layers} x {self.cell.upper()} {self.hidden_size}{projected}"
+        if self.labels is not None:
+            told = "a number" if self.labels == 1 else f"{self.labels} classes"
+            return f"{layers}, embedding {self.embedding_size}, vocabulary {self.vocab_size:,}, {told}"
         tied = "tied" if self.tie_word_embeddings else "untied"
-        return (
-            f"{self.num_hidden_layers} x {self.cell.upper()} {self.hidden_size}{projected}, "
-            f"embedding {self.embedding_size}{mapped}, {tied}, vocabulary {self.vocab_size:,}"
-        )
+        return f"{layers}, embedding {self.embedding_size}{mapped}, {tied}, vocabulary {self.vocab_size:,}"
+
+    def check_language_model(self, name: str | Path, what: str) -> None:
+        """Refuses a text classifier (CheckpointError) where only a language model will do.
+
+        Args:
+            name: of the checkpoint.
+            what: what was asked for, e.g. "latency is measured of".
+        """
+        if self.labels is not None:
+            raise CheckpointError(
+                f"{name} is a text classifier, and {what} language models only; name one of those (zoo list), or "
+                f"for its quality type: zoo evaluate {name}"
+            )
 
 
 def prefix_of(name: str) -> str:
@@ -177,22 +201,34 @@ def layout_of(given: Mapping[str, Any], source: str = "the config") -> Layout:
         weights=weights,
         special_ids=tuple(sorted(set(ids))),
         eos_id=ids[0] if ids else None,
+        labels=_labels(given, refuse),
     )
-    if layout.tie_word_embeddings and layout.feature_size != layout.embedding_size:
+    if layout.labels is None and layout.tie_word_embeddings and layout.feature_size != layout.embedding_size:
         raise refuse("embedding_size", f"the width before the tied head, {layout.feature_size}")
     _check_weights(layout, source)
     return layout
 
 
+def _labels(given: Mapping[str, Any], refuse: Callable[[str, str], CheckpointError]) -> int | None:
+    """How many labels a text classifier has; None: a language model."""
+    if CLASSIFIER not in (given.get("architectures") or ()):
+        return None
+    names = given.get("id2label", {0: "", 1: ""})  # transformers leaves out what equals its own default
+    if not isinstance(names, dict) or not names:
+        raise refuse("id2label", "an object with a name per label")
+    return len(names)
+
+
 def _check_weights(layout: Layout, source: str) -> None:
     """Refuses forms of matrices that there are not, and forms that a matrix cannot have."""
     shapes = layout.shapes
-    roles = {name.partition(".")[0] for name in shapes}
+    roles = {name.partition(".")[0] for name in shapes} - {"score"}  # it has no form
     for key in layout.weights:
         role, dot, _ = key.partition(".")
         if role not in roles or (dot and key not in shapes):
             allowed = [allowed for allowed in ROLES if allowed in roles]
-            hint = "; the head is tied to embed" if role == "head" and layout.tie_word_embeddings else ""
+            tied = role == "head" and layout.labels is None and layout.tie_word_embeddings
+            hint = "; the head is tied to embed" if tied else ""
             raise CheckpointError(
                 f"{source} has weights for {key!r}, which this model has not; it has {', '.join(allowed)}; "
                 f"a layer's own are input.0 to input.{layout.num_hidden_layers - 1}{hint}"

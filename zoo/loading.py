@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from huggingface_hub.errors import StrictDataclassError
@@ -11,12 +12,16 @@ from safetensors import SafetensorError
 
 from .errors import CheckpointError
 from .hub import folder_of, verify
+from .layout import CLASSIFIER
 from .tensors import TensorFile
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-    from .modeling_rnnlm import RnnLmForCausalLM
+    from .modeling_rnnlm import RnnLmForCausalLM, RnnLmForSequenceClassification, RnnLmPreTrainedModel
+
+LANGUAGE_MODEL = "RnnLmForCausalLM"
+LOADERS = {LANGUAGE_MODEL: ("a language model", "load"), CLASSIFIER: ("a text classifier", "load_classifier")}
 
 
 def load(name: str | Path, revision: str | None = None) -> tuple[RnnLmForCausalLM, PreTrainedTokenizerFast]:
@@ -27,13 +32,29 @@ def load(name: str | Path, revision: str | None = None) -> tuple[RnnLmForCausalL
         revision: branch, tag or commit of a Hub repository.
 
     Raises:
-        CheckpointError: unknown, damaged, or a config, weights and tokenizer that do not belong together.
+        CheckpointError: unknown, damaged, a text classifier, or a config, weights and tokenizer that do not belong
+            together.
     """
+    return cast("tuple[RnnLmForCausalLM, PreTrainedTokenizerFast]", load_any(name, revision, [LANGUAGE_MODEL]))
+
+
+def load_classifier(
+    name: str | Path, revision: str | None = None
+) -> tuple[RnnLmForSequenceClassification, PreTrainedTokenizerFast]:
+    """As `load`, of a text classifier; CheckpointError for a language model."""
+    found = load_any(name, revision, [CLASSIFIER])
+    return cast("tuple[RnnLmForSequenceClassification, PreTrainedTokenizerFast]", found)
+
+
+def load_any(
+    name: str | Path, revision: str | None = None, allowed: Collection[str] = tuple(LOADERS)
+) -> tuple[RnnLmPreTrainedModel, PreTrainedTokenizerFast]:
+    """As `load`, of whatever its config.json says that it is, if that is allowed."""
     import torch
     from transformers import PreTrainedTokenizerFast
 
+    from . import modeling_rnnlm
     from .configuration_rnnlm import RnnLmConfig
-    from .modeling_rnnlm import RnnLmForCausalLM
 
     folder = folder_of(name, revision)
     verify(folder)
@@ -42,8 +63,16 @@ def load(name: str | Path, revision: str | None = None) -> tuple[RnnLmForCausalL
     except (StrictDataclassError, TypeError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{folder / 'config.json'} is no config of this zoo: {reason}") from error
+    name_of_class = CLASSIFIER if CLASSIFIER in (config.architectures or ()) else LANGUAGE_MODEL
+    if name_of_class not in allowed:
+        what, loader = LOADERS[name_of_class]
+        needed = " or ".join(LOADERS[other][0] for other in allowed)
+        raise CheckpointError(
+            f"{name} is {what} and {needed} is needed; name one, or load this with zoo.loading.{loader}"
+        )
+    cls = getattr(modeling_rnnlm, name_of_class)
     with torch.device("meta"):  # shapes without memory
-        empty = RnnLmForCausalLM(config)
+        empty = cls(config)
     file = TensorFile(folder)
     for tensor, value in empty.state_dict().items():
         if tensor not in empty.all_tied_weights_keys:
@@ -51,7 +80,7 @@ def load(name: str | Path, revision: str | None = None) -> tuple[RnnLmForCausalL
             file.check(tensor, tuple(value.shape), kind)
     file.check_all_asked()
     try:
-        model, found = RnnLmForCausalLM.from_pretrained(folder, config=config, output_loading_info=True)
+        model, found = cls.from_pretrained(folder, config=config, output_loading_info=True)
     except (SafetensorError, RuntimeError, OSError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{file.path} cannot be loaded: {reason}; get the checkpoint again") from error

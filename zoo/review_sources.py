@@ -6,7 +6,7 @@ them are the valid split: whole films, so that no model is helped by other revie
 whose text stands in the test split too, and those of the train split whose text stands in the valid split.
 
 `movie-reviews`: the scale data of Pang and Lee (2005), 5,006 reviews by four critics with ratings from 0 to 1; 20 % are
-test and 10 % of the rest valid, drawn by critic and number; a text that is there twice goes to one split. The thesis
+test and 10 % of the rest valid, drawn one by one; a text that is there twice goes to one split. The thesis
 that these experiments follow speaks of 10,000 rated reviews; no such set is public. The 10,662 snippets of the same
 authors (rt-polarity) have no ratings, so ratings can be predicted on the scale data alone. Quality is told as MSE and
 as RMSE: the thesis's 0.15 is a root mean square deviation, as it says, because the variance of the ratings is 0.033.
@@ -44,7 +44,8 @@ class Source:
         needs: split -> the files that say what is in it, the one with its reviews first.
         split: (name of a file -> its rows, split) -> the rows of the split.
         label: key of what is to be predicted.
-        num_labels, problem_type: as in the config of a model that predicts it.
+        names: of the labels, or of the number.
+        problem_type: as in the config of a model that predicts it.
     """
 
     folders: tuple[str, ...]
@@ -52,7 +53,7 @@ class Source:
     needs: dict[str, tuple[str, ...]]
     split: Callable[[Callable[[str], Rows], str], Rows]
     label: str
-    num_labels: int
+    names: tuple[str, ...]
     problem_type: str
 
     @property
@@ -83,7 +84,7 @@ def split_imdb(rows_of: Callable[[str], Rows], split: str) -> Rows:
 
 
 def split_rated(rows_of: Callable[[str], Rows], split: str) -> Rows:
-    """By critic and number, of a text's first place if it has several."""
+    """One by one, by critic and number; a text that is there several times goes where its first place goes."""
     rows = rows_of("scale.jsonl")
     first: dict[str, float] = {}
     for row in rows:
@@ -112,7 +113,7 @@ SOURCES = {
         },
         split=split_imdb,
         label="label",
-        num_labels=2,
+        names=("negative", "positive"),
         problem_type="single_label_classification",
     ),
     "movie-reviews": Source(
@@ -121,7 +122,7 @@ SOURCES = {
         needs=dict.fromkeys(SPLITS, ("scale.jsonl",)),
         split=split_rated,
         label="rating",
-        num_labels=1,
+        names=("rating",),
         problem_type="regression",
     ),
 }

@@ -66,6 +66,11 @@ class Reviews:
         return self.given
 
     @property
+    def id2label(self) -> dict[int, str]:
+        """Names of the labels, as in the config of a model."""
+        return dict(enumerate(SOURCES[self.name].names))
+
+    @property
     def vocab_size(self) -> int:
         return len(self.vocabulary)
 
@@ -113,7 +118,7 @@ def load_reviews(
         vocabulary=vocabulary,
         splits={split: _cached_split(files, split, words) for split in wanted},
         sha256={split: source.sha256[split] for split in wanted},
-        num_labels=source.num_labels,
+        num_labels=len(source.names),
         problem_type=source.problem_type,
         given=tokenizer,
     )
@@ -142,5 +147,5 @@ def _cached_split(files: Files, split: str, words: Encoder) -> Split:
     array = np.asarray(cached(name, lambda path: np.load(path, mmap_mode="r"), write))
     n = int(array[0])
     lengths, bits, ids = np.split(array[1:], [n, 2 * n])
-    kind = np.float32 if files.source.num_labels == 1 else np.int64
+    kind = np.float32 if len(files.source.names) == 1 else np.int64
     return Split(np.split(ids, np.cumsum(lengths)[:-1]), bits.view(np.float32).astype(kind))

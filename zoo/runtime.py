@@ -83,6 +83,7 @@ class NumpyModel:
     def __init__(self, folder: str | Path):
         verify(folder)
         self.layout = layout = read_layout(folder)
+        layout.check_language_model(folder, "next words are suggested by")
         file = TensorFile(folder)
         self.path = file.path
         matrices = {

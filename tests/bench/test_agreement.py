@@ -9,7 +9,7 @@ import pytest
 
 from bench import agreement
 from tests.bench.opencl.devices import DEVICES
-from tests.zoo.folders import write_checkpoint
+from tests.zoo.folders import write_checkpoint, write_classifier
 from zoo.loading import load
 from zoo.scoring import score_stream
 
@@ -78,3 +78,9 @@ def test_no_words_to_compare(folder, capsys):
     assert run(folder, "--words", "0") == 2
     assert capsys.readouterr().err == "error: --words is 0; give at least 1\n"
     assert not (folder.parent / "out").exists()
+
+
+@needs_device
+def test_a_text_classifier_is_refused(folder, capsys):
+    assert run(write_classifier(folder.parent / "sentiment")) == 2
+    assert "sentiment is a text classifier and a language model is needed" in capsys.readouterr().err

@@ -11,9 +11,10 @@ import pytest
 
 from bench import children, contenders, energy, latency, rounds
 from tests.bench.fakes import STEPS, VARIANTS
-from tests.zoo.folders import write_checkpoint
+from tests.zoo.folders import write_checkpoint, write_classifier
 from tests.zoo.models import fill
 from zoo import RnnLmConfig, RnnLmForCausalLM
+from zoo.catalog import CLASSIFICATION, Entry
 from zoo.errors import ZooError
 
 QUICK = dict(warm_up=4, timed=8, block=4, spaced=2, spaced_gap_ms=1.0, cold=1, checked=STEPS)
@@ -194,3 +195,14 @@ def test_joules_are_differences_of_counters_that_begin_anew(tmp_path, monkeypatc
     assert energy.joules(before, {"intel-rapl:0": 950_000}) == pytest.approx(0.05)
     assert energy.joules(before, {"intel-rapl:0": 100_000}) == pytest.approx(0.2)
     assert energy.joules(before, None) is None
+
+
+def test_a_text_classifier_is_refused_and_not_among_all(tmp_path, quick, monkeypatch, capsys):
+    assert latency.main([str(write_classifier(tmp_path / "tiny")), "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert "tiny is a text classifier, and latency is measured of language models only" in error
+    assert error.count("\n") == 1 and not (tmp_path / "out").exists()
+    row = Entry("tiny", "", None, 1, 1, 1, {}, {}, CLASSIFICATION)
+    monkeypatch.setattr(latency, "entries", lambda: {"tiny": row})
+    assert latency.main(["--all"]) == 2
+    assert "no checkpoint was given" in capsys.readouterr().err

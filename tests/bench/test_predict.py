@@ -12,7 +12,7 @@ import pytest
 from bench import phones, predict
 from bench.roofline import Timing, fit, student
 from bench.touched import expanded_bytes, operations, row_share, shrunk_bytes, stored_bytes
-from tests.zoo.folders import write_checkpoint
+from tests.zoo.folders import write_checkpoint, write_classifier
 from tests.zoo.models import fill
 from zoo import RnnLmConfig, RnnLmForCausalLM
 from zoo.counts import count, total
@@ -215,3 +215,10 @@ def test_a_prediction_needs_no_torch():
         "from bench import predict; sys.exit(predict.main(['--fit']))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60).returncode == 0
+
+
+def test_a_text_classifier_is_refused(tmp_path, capsys):
+    assert predict.main([str(write_classifier(tmp_path / "tiny"))]) == 2
+    error = capsys.readouterr().err
+    assert "tiny is a text classifier, and the time of a token is predicted for language models only" in error
+    assert error.count("\n") == 1

@@ -11,10 +11,13 @@ import pytest
 
 from bench import quality
 from bench.report import corpus_name
-from tests.zoo.folders import write_checkpoint
+from tests.zoo.folders import write_checkpoint, write_classifier
+from tests.zoo.invented_reviews import write_reviews
 from zoo.errors import CheckpointError, CorpusError
-from zoo.loading import load
+from zoo.loading import load, load_classifier
+from zoo.reviews import load_reviews
 from zoo.scoring import TEMPERATURES, score_stream
+from zoo.text_scoring import score_texts
 
 TEXTS = {"valid": "w2 w3 w4\nw5 strange w6\n", "test": "w7 w8\n\nw9 w2 w3 w30\n"}
 COUNTS = {"valid": 8, "test": 9}
@@ -113,3 +116,24 @@ def test_the_command_says_what_is_wrong_in_one_line(folder: Path, tmp_path: Path
 )
 def test_corpora_are_named_without_their_path(corpus: str, short: str):
     assert corpus_name(corpus) == short
+
+
+@pytest.mark.parametrize(("labels", "corpus", "metric"), [(2, "imdb", "accuracy"), (1, "movie-reviews", "rmse")])
+def test_a_text_classifier_on_what_it_was_trained_on(labels, corpus, metric, tmp_path: Path, monkeypatch, capsys):
+    data, folder = write_reviews(tmp_path, monkeypatch), write_classifier(tmp_path / "sentiment", labels, corpus)
+    assert quality.main([str(folder), "--data", str(data), "--out", str(tmp_path / "results")]) == 0
+    found = json.loads((tmp_path / "results" / "sentiment" / f"{corpus}.json").read_text())
+    model, tokenizer = load_classifier(folder)
+    reviews = load_reviews(corpus, data, tokenizer=tokenizer)
+    for split in ("valid", "test"):
+        part = reviews.splits[split]
+        scores = score_texts(model, part.texts, part.labels)
+        assert found[split]["texts"] == len(part)
+        assert found[split][metric] == pytest.approx(getattr(scores, metric))
+    assert found["texts"] == {split: reviews.sha256[split] for split in ("valid", "test")}
+    assert found["command"] == f"python -m bench.quality sentiment --corpus {corpus} --data DIR"
+    assert found["sha256"] == hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    assert "temperature" not in found and found["device"] and found["versions"]["torch"]
+    assert f"sentiment {corpus} test: {metric} {found['test'][metric]:.4f} +- " in capsys.readouterr().out
+    assert quality.main([str(folder), "--corpus", "ptb", "--data", str(data)]) == 2
+    assert "is a text classifier, which needs labelled texts" in capsys.readouterr().err

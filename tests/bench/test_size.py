@@ -11,6 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from bench import size
+from tests.zoo.folders import write_classifier
 from zoo.catalog import CHECKPOINTS
 from zoo.errors import CheckpointError
 
@@ -90,3 +91,8 @@ def test_command_error_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture
     assert size.main([str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1
+
+
+def test_the_last_layer_of_a_text_classifier_counts(tmp_path: Path):
+    found = size.measure(write_classifier(tmp_path / "tiny", 2))
+    assert found["parameters"] == found["nonzeros"] == 31 * 7 + 36 * (7 + 9 + 1) + 2 * (9 + 1)

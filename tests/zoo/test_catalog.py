@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from bench.size import measure
-from zoo.catalog import CHECKPOINTS, Entry, entries
+from zoo.catalog import CHECKPOINTS, CLASSIFICATION, LANGUAGE, Entry, entries
 from zoo.configuration_rnnlm import RnnLmConfig
 from zoo.hub import verify
 from zoo.integers_rnnlm import Packed
-from zoo.modeling_rnnlm import RnnLmForCausalLM
+from zoo.layout import read_layout
+from zoo.modeling_rnnlm import RnnLmForCausalLM, RnnLmForSequenceClassification
 from zoo.sparse_rnnlm import Sparse
 
 ROWS = pytest.mark.parametrize("entry", [pytest.param(entry, id=name) for name, entry in entries().items()])
@@ -42,7 +43,8 @@ def test_counts_are_those_of_the_files(entry: Entry):
 def test_parameters_are_those_of_the_network(entry: Entry):
     config = RnnLmConfig.from_pretrained(entry.folder)
     with torch.device("meta"):
-        network = RnnLmForCausalLM(config)
+        classifies = entry.task == CLASSIFICATION
+        network = RnnLmForSequenceClassification(config) if classifies else RnnLmForCausalLM(config)
     network.tie_weights()
     found, seen = 0, set()
     for module in network.modules():
@@ -59,7 +61,11 @@ def test_parameters_are_those_of_the_network(entry: Entry):
 @ROWS
 def test_quality_is_in_range(entry: Entry):
     assert entry.quality
+    assert entry.task == (LANGUAGE if read_layout(entry.folder).labels is None else CLASSIFICATION)
     for numbers in entry.quality.values():
+        if entry.task == CLASSIFICATION:
+            assert 0.5 < numbers.get("test_accuracy", 1) <= 1 and 0 <= numbers.get("test_rmse", 0) < 0.2
+            continue
         assert 1 < numbers["test_perplexity"] < 10_000
         assert 0 < numbers["test_top1"] < numbers["test_top3"] < 1
 
@@ -73,4 +79,16 @@ def test_shipped_code_is_the_package_s(entry: Entry):
 def test_entry_reads_its_json_row():
     row = {"description": "", "parent": None, "parameters": 1, "nonzeros": 1, "bytes": 2, "quality": {}, "sha256": {}}
     entry = Entry(name="x", **json.loads(json.dumps(row)))
-    assert entry.folder == Path(CHECKPOINTS, "x")
+    assert entry.folder == Path(CHECKPOINTS, "x") and entry.task == LANGUAGE and entry.headline == ""
+
+
+@pytest.mark.parametrize(
+    ("numbers", "headline"),
+    [
+        ({"valid_perplexity": 9.0, "test_perplexity": 8.125, "test_top1": 0.2}, "a test perplexity 8.12"),
+        ({"test_accuracy": 0.84321}, "a test accuracy 0.8432"),
+        ({"test_mse": 0.0233, "test_rmse": 0.15264}, "a test rmse 0.1526"),
+    ],
+)
+def test_headlines(numbers: dict, headline: str):
+    assert Entry("x", "", None, 1, 1, 1, {"a": numbers}, {}).headline == headline

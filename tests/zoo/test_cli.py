@@ -147,7 +147,12 @@ def test_list(run, monkeypatch):
     code, out, _ = run("list")
     lines = out.splitlines()
     assert code == 0 and len(lines) == 3
-    assert lines[1].split("  ")[0] == "a" and "1,234,567" in lines[1] and "2.50" in lines[1] and "ptb 92.3" in lines[1]
+    assert (
+        lines[1].split("  ")[0] == "a"
+        and "1,234,567" in lines[1]
+        and "2.50" in lines[1]
+        and "ptb test perplexity 92.34" in lines[1]
+    )
     assert json.loads(run("list", "--json")[1])["a"]["quality"]["ptb"]["test_top1"] == 0.2
 
 

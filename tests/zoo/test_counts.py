@@ -7,7 +7,7 @@ from zoo import RnnLmConfig, RnnLmForCausalLM
 from zoo.counts import COUNTS, count, parameters_of, total
 from zoo.layout import layout_of, read_layout
 
-from .folders import write_checkpoint
+from .folders import write_checkpoint, write_classifier
 from .models import VARIANTS, fill, model_of, name_of
 
 FIELDS = {"vocab_size": 100, "embedding_size": 20, "hidden_size": 30, "num_hidden_layers": 1, "cell": "lstm"}
@@ -82,3 +82,17 @@ def test_a_tied_matrix_counts_once_and_biases_count():
 
 def test_no_parts_sum_to_nothing():
     assert total([]) == dict.fromkeys(COUNTS, 0)
+
+
+@pytest.mark.parametrize(("labels", "projected"), [(1, False), (2, True)])
+def test_parts_of_a_text_classifier_make_up_its_file(tmp_path, labels, projected):
+    folder = write_classifier(tmp_path / "tiny", labels, projected=projected, form="low_rank")
+    parts, layout = count(folder), read_layout(folder)
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        stored = [file.get_tensor(name) for name in file.keys()]  # noqa: SIM118
+    assert total(parts)["bytes"] == sum(tensor.nbytes for tensor in stored)
+    assert total(parts)["parameters"] == sum(tensor.numel() for tensor in stored)
+    assert {part.name: part.parameters for part in parts} == parameters_of(layout)
+    score, bias = (next(part for part in parts if part.name == name) for name in ("score", "bias.score"))
+    assert score.parameters == labels * (5 if projected else 9) and score.bytes == 4 * score.parameters
+    assert (bias.parameters, bias.bytes) == (labels, 4 * labels)

@@ -113,3 +113,46 @@ def test_without_a_bias_of_the_head():
     layout, config = layout_of(FIELDS | {"head_bias": False}), RnnLmConfig(**{**FIELDS, "head_bias": False})
     biases = {name for name in RnnLmForCausalLM(config).state_dict() if re.search(r"bias$", name)}
     assert set(layout.biases) == biases == {"model.layers.0.bias", "model.layers.1.bias"}
+
+
+CLASSIFIES = {"architectures": ["RnnLmForSequenceClassification"]}
+
+
+@pytest.mark.parametrize(
+    ("more", "labels", "told"),
+    [
+        ({}, 2, "2 x LSTM 10, embedding 12, vocabulary 24, 2 classes"),
+        ({"id2label": {"0": "rating"}}, 1, "2 x LSTM 10, embedding 12, vocabulary 24, a number"),
+        ({"id2label": {"0": "a", "1": "b", "2": "c"}, "tie_word_embeddings": True}, 3, "2 x LSTM 10, embedding 12"),
+        ({"projection_size": 6}, 2, "2 x LSTM 10, projection 6, embedding 12, vocabulary 24, 2 classes"),
+    ],
+)
+def test_a_text_classifier_has_a_score_and_no_head(more, labels, told):
+    layout, language = layout_of(FIELDS | CLASSIFIES | more), layout_of(FIELDS | {**more, "tie_word_embeddings": False})
+    assert layout.labels == labels and language.labels is None
+    assert layout.shapes == {name: shape for name, shape in language.shapes.items() if name != "head"} | {
+        "score": (labels, layout.layer_output_size)
+    }
+    assert layout.biases == {name: size for name, size in language.biases.items() if name != "lm_head.bias"} | {
+        "score.bias": labels
+    }
+    assert layout.describe().startswith(told) and prefix_of("score") == "score"
+    with pytest.raises(CheckpointError, match="tiny is a text classifier, and latency is measured of language models"):
+        layout.check_language_model("tiny", "latency is measured of")
+    language.check_language_model("tiny", "latency is measured of")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"id2label": ["a", "b"]}, "as id2label; it must be an object with a name per label"),
+        (
+            {"weights": {"score": {"form": "dense"}}},
+            "'score', which this model has not; it has embed, input, recurrent",
+        ),
+        ({"weights": {"head": {"form": "dense"}}}, "'head', which this model has not"),
+    ],
+)
+def test_what_is_refused_of_a_text_classifier(more, message):
+    with pytest.raises(CheckpointError, match=message):
+        layout_of(FIELDS | CLASSIFIES | more, "there")

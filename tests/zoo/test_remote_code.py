@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from conversion.checkpoint import save_checkpoint
-from zoo import RnnLmForCausalLM
+from zoo import RnnLmForCausalLM, RnnLmForSequenceClassification
 from zoo.modeling_rnnlm import AUTO_MAP, CODE
+from zoo.review_tokenization import build_review_tokenizer
 from zoo.tokenization import build_tokenizer
 
-from .folders import WORDS
-from .models import FORMS, VARIANTS, model_of, name_of
+from .folders import REVIEW_WORDS, WORDS
+from .models import FORMS, VARIANTS, config_of, fill, model_of, name_of
 
 PROGRAM = """
 import sys
@@ -114,3 +115,42 @@ def test_every_form_generates_in_a_clean_process(tmp_path):
     for folder, (tokens, logits) in json.loads(done.stdout).items():
         assert tokens == expected[folder][0], folder
         torch.testing.assert_close(torch.tensor(logits), torch.tensor(expected[folder][1]), atol=1e-4, rtol=1e-4)
+
+
+CLASSIFIES = """
+import sys
+for package in ("zoo", "conversion", "bench", "model_cards"):
+    sys.modules[package] = None
+import json, torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+folder, texts = sys.argv[1], ["A GOOD film!<br />", "bad"]
+tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+model, found = AutoModelForSequenceClassification.from_pretrained(
+    folder, trust_remote_code=True, output_loading_info=True
+)
+batch = tokenizer(texts, padding=True, return_tensors="pt")
+told = pipeline("text-classification", model=model, tokenizer=tokenizer)(texts)
+print(json.dumps({
+    "wrong": sorted(key for key, names in found.items() if names),
+    "ids": batch.input_ids.tolist(),
+    "logits": model(**batch).logits.tolist(),
+    "labels": [row["label"] for row in told],
+}))
+"""
+
+
+def test_a_text_classifier_loads_where_our_packages_are_not_importable(tmp_path):
+    names = {0: "negative", 1: "positive"}
+    model = fill(RnnLmForSequenceClassification(config_of(tied=False, pad_token_id=0, id2label=names)))
+    save_checkpoint(model, build_review_tokenizer(REVIEW_WORDS), tmp_path / "made", "", {}, half=False)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "HF_"))}
+    environment |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    run = [sys.executable, "-c", CLASSIFIES, tmp_path / "made"]
+    done = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["wrong"] == [] and found["ids"] == [[1, 3, 2, 4], [0, 0, 0, 5]]
+    with torch.no_grad():
+        expected = torch.cat([model(torch.tensor([ids])).logits for ids in ([1, 3, 2, 4], [5])])
+    torch.testing.assert_close(torch.tensor(found["logits"]), expected)
+    assert found["labels"] == [names[int(best)] for best in expected.argmax(1)]

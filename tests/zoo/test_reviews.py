@@ -1,12 +1,9 @@
 """Reviews: ids against the tokenizer, splits, the cache, and what is said of wrong files; the texts are invented."""
 
 import gzip
-import hashlib
-import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,58 +16,14 @@ from zoo.review_tokenization import PAD
 from zoo.reviews import load_reviews
 from zoo.tokenization import UNK
 
+from .invented_reviews import write_reviews
+
 REAL = os.environ.get("ZOO_DATA")
-PHRASES = (
-    "A GOOD film!<br /><br />Don't miss it",
-    "'tis bad, 3/10 ½ \u0130 …",
-    "the caf\u00e9 scene",
-    "it  was\tlong\n",
-)
-
-
-def text_of(number: int) -> str:
-    return f"{PHRASES[number % len(PHRASES)]} number{number}"
-
-
-def imdb_rows() -> dict[str, list[dict]]:
-    train = [
-        {"id": f"t{i}", "label": i % 2, "rating": 1, "movie": f"film{i % 40}", "text": text_of(i)} for i in range(200)
-    ]
-    test = [
-        {"id": f"u{i}", "label": i % 2, "rating": 1, "movie": f"other{i}", "text": text_of(500 + i)} for i in range(20)
-    ]
-    train[7]["text"] = test[3]["text"]
-    for row in train[:40]:  # each film has this text once
-        row["text"] = "the same words"
-    return {"imdb.train.jsonl": train, "imdb.test.jsonl": test}
-
-
-def scale_rows() -> dict[str, list[dict]]:
-    rows = [
-        {"author": f"critic{i % 3}", "id": str(i), "rating": round(i % 11 / 10, 2), "text": text_of(i)}
-        for i in range(300)
-    ]
-    for i in range(50):
-        rows[i + 100]["text"] = rows[i]["text"]
-    return {"scale.jsonl": rows}
 
 
 @pytest.fixture(autouse=True)
 def root(tmp_path, monkeypatch):
-    """A data folder with invented reviews of both names, beside a folder `ptb`."""
-    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("ZOO_DATA", raising=False)
-    root = tmp_path / "data"
-    (root / "ptb").mkdir(parents=True)
-    for name, folder, made in (("imdb", "imdb", imdb_rows()), ("movie-reviews", "movie_reviews", scale_rows())):
-        (root / folder).mkdir()
-        sha256 = {}
-        for file, rows in made.items():
-            content = "".join(f"{json.dumps(row)}\n" for row in rows).encode()
-            sha256[file] = hashlib.sha256(content).hexdigest()
-            (root / folder / f"{file}.gz").write_bytes(gzip.compress(content))
-        monkeypatch.setitem(review_sources.SOURCES, name, replace(review_sources.SOURCES[name], files=sha256))
-    return root
+    return write_reviews(tmp_path, monkeypatch)
 
 
 def test_ids_are_what_a_saved_tokenizer_makes_of_the_raw_texts(root, tmp_path):
@@ -96,6 +49,7 @@ def test_ids_are_what_a_saved_tokenizer_makes_of_the_raw_texts(root, tmp_path):
 def test_what_the_labels_are(root):
     imdb, rated = load_reviews("imdb", root), load_reviews("movie-reviews", root)
     assert (imdb.num_labels, imdb.problem_type) == (2, "single_label_classification")
+    assert imdb.id2label == {0: "negative", 1: "positive"} and rated.id2label == {0: "rating"}
     assert (rated.num_labels, rated.problem_type) == (1, "regression")
     assert imdb.splits["test"].labels.dtype == np.int64 and rated.splits["test"].labels.dtype == np.float32
 

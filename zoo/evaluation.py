@@ -1,0 +1,143 @@
+"""`zoo evaluate`: perplexity of a language model on a split of a corpus, or what a text classifier makes of labels."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import CheckpointError, CorpusError, ZooError
+from .review_sources import SOURCES
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from .modeling_rnnlm import RnnLmForCausalLM, RnnLmForSequenceClassification
+    from .reviews import Reviews
+
+
+def evaluate(given: Namespace) -> int:
+    """Quality and time on one split of a corpus; returns the exit code."""
+    if given.threads is not None and given.threads < 1:
+        raise ZooError(f"--threads is {given.threads}; it must be at least 1")
+    import torch
+    from transformers.utils import logging
+
+    from .loading import load_any
+    from .modeling_rnnlm import RnnLmForCausalLM
+
+    logging.disable_progress_bar()  # of loading; the bar here counts tokens
+    if given.threads is not None:
+        torch.set_num_threads(given.threads)
+    model, tokenizer = load_any(given.name)
+    score = _language_model if isinstance(model, RnnLmForCausalLM) else _classifier
+    corpus, numbers, lines = score(model, tokenizer, given)
+    if given.json:
+        print(json.dumps({"model": given.name, "corpus": corpus, "split": given.split, **numbers}), flush=True)
+    else:
+        print("\n".join(lines))
+    return 0
+
+
+def reviews_of(
+    folder: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    corpus: str | None,
+    data_dir: str | Path | None,
+    splits: Sequence[str],
+) -> Reviews:
+    """The reviews that a text classifier is measured on.
+
+    Args:
+        corpus: a name of reviews; None: those that it was trained on, as its metrics.json says.
+
+    Raises:
+        CheckpointError: its metrics.json does not say what it was trained on.
+        CorpusError: no such reviews, or their files are not there.
+    """
+    from .reviews import load_reviews
+
+    if corpus is None:
+        corpus = trained_on(folder)
+    if corpus not in SOURCES:
+        raise CorpusError(
+            f"{folder.name} is a text classifier, which needs labelled texts, and the corpus is {corpus!r}; "
+            f"allowed: --corpus {' or '.join(SOURCES)}"
+        )
+    return load_reviews(corpus, data_dir, tokenizer=tokenizer, splits=splits)
+
+
+def trained_on(folder: Path) -> str:
+    """The corpus that metrics.json of a checkpoint folder names.
+
+    Raises:
+        CheckpointError: it names none.
+    """
+    path = folder / "metrics.json"
+    try:
+        corpus = json.loads(path.read_text(encoding="utf-8"))["corpus"]
+    except (OSError, ValueError, KeyError, TypeError):
+        corpus = None
+    if not isinstance(corpus, str):
+        raise CheckpointError(f"{path} does not say on which corpus {folder.name} was trained; give --corpus NAME")
+    return corpus
+
+
+def _language_model(
+    model: RnnLmForCausalLM, tokenizer: PreTrainedTokenizerBase, given: Namespace
+) -> tuple[str, dict[str, Any], list[str]]:
+    """Name of the corpus, numbers and lines of a language model."""
+    import torch
+    from tqdm import tqdm
+
+    from .corpora import load_corpus
+    from .scoring import score_stream
+
+    name, stripes = given.corpus or "ptb", 1 if given.batch_size is None else given.batch_size
+    if name in SOURCES:
+        raise CorpusError(
+            f"{given.name} is a language model and {name} are labelled texts for a text classifier; give another "
+            "--corpus: ptb, wikitext-2, a folder, a text file or hub:owner/name"
+        )
+    corpus = load_corpus(name, given.data, tokenizer=tokenizer, splits=(given.split,))
+    tokens = corpus.splits[given.split]
+    with tqdm(total=len(tokens), unit=" tokens", unit_scale=True, delay=2, disable=None, leave=False) as bar:
+        scores = score_stream(model, tokens, corpus.eos_id, batch_size=stripes, on_tokens=bar.update)
+    lines = [
+        f"{given.name} on {name} {given.split}: {scores.targets:,} targets",
+        f"perplexity    {scores.perplexity:.2f} +- {scores.standard_error:.2f} (standard error)",
+        f"next word     {100 * scores.top1:.2f} % top-1, {100 * scores.top3:.2f} % top-3",
+        f"1/perplexity  {scores.reciprocal_perplexity:.4f} (the paper's accuracy, for comparison only)",
+        f"time          {scores.ms_per_token:.3f} ms per token, {torch.get_num_threads()} threads",
+    ]
+    if stripes > 1:
+        lines.append(f"Scored in {stripes} stripes; published numbers use --batch-size 1.")
+    return name, scores.summary(), lines
+
+
+def _classifier(
+    model: RnnLmForSequenceClassification, tokenizer: PreTrainedTokenizerBase, given: Namespace
+) -> tuple[str, dict[str, Any], list[str]]:
+    """Name of the corpus, numbers and lines of a text classifier."""
+    import torch
+    from tqdm import tqdm
+
+    from .hub import folder_of
+    from .text_scoring import BATCH, ClassScores, score_texts
+
+    reviews = reviews_of(folder_of(given.name), tokenizer, given.corpus, given.data, (given.split,))
+    split, batch = reviews.splits[given.split], BATCH if given.batch_size is None else given.batch_size
+    with tqdm(total=len(split), unit=" texts", unit_scale=True, delay=2, disable=None, leave=False) as bar:
+        scores = score_texts(model, split.texts, split.labels, batch, on_texts=bar.update)
+    lines = [f"{given.name} on {reviews.name} {given.split}: {scores.texts:,} texts"]
+    if isinstance(scores, ClassScores):
+        lines.append(f"accuracy  {scores.accuracy:.4f} +- {scores.standard_error:.4f} (standard error)")
+    else:
+        lines += [
+            f"rmse      {scores.rmse:.4f} +- {scores.standard_error:.4f} (standard error)",
+            f"mse       {scores.mse:.4f}; {scores.variance:.4f} where the mean is always predicted",
+        ]
+    lines.append(f"time      {scores.ms_per_text:.3f} ms per text, {torch.get_num_threads()} threads")
+    return reviews.name, scores.summary(), lines
