@@ -6,10 +6,12 @@ import re
 import sys
 from pathlib import Path
 from string import Template
+from typing import Any
 
 from zoo.errors import CheckpointError
 
-from . import latency
+from . import classifier, latency
+from .compression import steps_table, structure_tables
 from .facts import SPLITS, Facts
 
 if sys.version_info >= (3, 11):
@@ -22,7 +24,7 @@ HERE = Path(__file__).parent
 
 def card(facts: Facts) -> str:
     """The model card in Markdown, with the Hub's metadata before it."""
-    from huggingface_hub import EvalResult, ModelCardData
+    from huggingface_hub import ModelCardData
 
     corpora = tomllib.loads((HERE / "corpora.toml").read_text(encoding="utf-8"))
     if facts.corpus not in corpora:
@@ -30,16 +32,33 @@ def card(facts: Facts) -> str:
             f"model_cards/corpora.toml has no section {facts.corpus!r}, on which {facts.name} was trained; add it"
         )
     corpus = corpora[facts.corpus]
-    metadata = ModelCardData(
+    own = classifier.metadata(facts, corpora) if classifies(facts) else _metadata(facts, corpora)
+    shared = ModelCardData(
         language=corpus["language"],
         license="apache-2.0",
         library_name="transformers",
-        pipeline_tag="text-generation",
-        tags=["rnnlm", facts.layout.cell, "next-word-prediction", "compression"],
-        datasets=[corpus["dataset"]],
-        metrics=["perplexity"],
+        datasets=[corpus["dataset"]] if "dataset" in corpus else None,
         model_name=facts.name,
-        eval_results=[
+        **own,
+    )
+    text = classifier.page(facts, corpora) if classifies(facts) else _page(facts, corpora)
+    return f"---\n{shared.to_yaml()}\n---\n\n{text}"
+
+
+def classifies(facts: Facts) -> bool:
+    """Whether a checkpoint is a text classifier, not a language model."""
+    return facts.layout.labels is not None
+
+
+def _metadata(facts: Facts, corpora: dict[str, Any]) -> dict[str, Any]:
+    """What the Hub's metadata have of a language model, beside what those of all checkpoints have."""
+    from huggingface_hub import EvalResult
+
+    return {
+        "pipeline_tag": "text-generation",
+        "tags": ["rnnlm", facts.layout.cell, "next-word-prediction", "compression"],
+        "metrics": ["perplexity"],
+        "eval_results": [
             EvalResult(
                 task_type="text-generation",
                 dataset_type=corpora[on]["dataset"],
@@ -53,8 +72,13 @@ def card(facts: Facts) -> str:
             if on in corpora
             for split in SPLITS
         ],
-    )
-    page = Template((HERE / "template.md").read_text(encoding="utf-8")).substitute(
+    }
+
+
+def _page(facts: Facts, corpora: dict[str, Any]) -> str:
+    """The card of a language model without the metadata."""
+    corpus = corpora[facts.corpus]
+    return Template((HERE / "template.md").read_text(encoding="utf-8")).substitute(
         name=facts.name,
         identifier=re.sub(r"\W", "_", facts.name),
         description=facts.description,
@@ -62,7 +86,7 @@ def card(facts: Facts) -> str:
             f"Test perplexity {found['test']['perplexity']:.2f} on {corpora.get(on, {}).get('name', on)}."
             for on, found in facts.quality.items()
         ),
-        steps=_steps_table(facts.steps),
+        steps=steps_table(facts.steps) + structure_tables(facts.structure),
         parentage=f"Compressed from `{facts.parent}`." if facts.parent else "Trained from scratch.",
         recipe=facts.recipe,
         quality="\n".join(_quality_table(on, found) for on, found in facts.quality.items()),
@@ -72,23 +96,6 @@ def card(facts: Facts) -> str:
         **{key: f"{facts.size[key]:,}" for key in ("parameters", "nonzeros", "bytes", "tokenizer_bytes")},
         **{key: corpus[key].strip() for key in ("title", "licence", "style", "limits")},
     )
-    return f"---\n{metadata.to_yaml()}\n---\n\n{page}"
-
-
-def _steps_table(steps: list[dict]) -> str:
-    """What every step of a compression left and cost; nothing where there was none."""
-    if not steps:
-        return ""
-    lines = ["What each step left; bytes are those of the weights, perplexity is that of the validation text.", ""]
-    lines += ["| step | parameters | nonzeros | bytes | perplexity | change |", "|---|---:|---:|---:|---:|---:|"]
-    before = None
-    for step in steps:
-        perplexity = step["valid_perplexity"]
-        change = "" if before is None else f"{perplexity / before - 1:+.2%}"
-        counts = " | ".join(f"{step[key]:,}" for key in ("parameters", "nonzeros", "bytes"))
-        lines.append(f"| {step['step']} | {counts} | {perplexity:.2f} | {change} |")
-        before = perplexity
-    return "\n".join(lines) + "\n\n"
 
 
 def _onnx_table(found: dict) -> str:

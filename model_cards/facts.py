@@ -6,11 +6,12 @@ import hashlib
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from zoo import specs
+from zoo.catalog import CLASSIFICATION
 from zoo.errors import CheckpointError
 from zoo.layout import Layout, read_layout
 
@@ -20,7 +21,7 @@ else:
     import tomli as tomllib
 
 SPLITS = ("valid", "test")
-HEADLINE = ("perplexity", "top1", "top3")
+HEADLINE = ("perplexity", "top1", "top3", "accuracy", "mse", "rmse")  # those that there are, in the catalog
 # Beginning of a file's name -> what makes it, and what it must hold to be rendered.
 KINDS: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
     "size": ("size", (("parameters",), ("nonzeros",), ("bytes",), ("tokenizer_bytes",))),
@@ -45,6 +46,8 @@ class Facts:
     predicted: list[dict]  # of bench.predict, one per device
     onnx: dict  # what `zoo export` found; empty: not exported
     steps: list[dict]  # of a compression, the parent first; none where it was trained from scratch
+    structure: dict = field(default_factory=dict)  # what a compression left of the network; empty: not told
+    trained_on: str = ""  # the corpus that metrics.json names
 
     @property
     def parent(self) -> str | None:
@@ -53,8 +56,8 @@ class Facts:
 
     @property
     def corpus(self) -> str:
-        """The corpus that it was trained on; a recipe that names none means the Penn Treebank."""
-        return tomllib.loads(self.recipe).get("corpus", "ptb")
+        """The corpus that it was trained on; where neither recipe nor metrics name one, the Penn Treebank."""
+        return tomllib.loads(self.recipe).get("corpus") or self.trained_on or "ptb"
 
     @property
     def description(self) -> str:
@@ -71,10 +74,16 @@ class Facts:
             "nonzeros": self.size["nonzeros"],
             "bytes": self.size["bytes"],
             "quality": {
-                corpus: {f"{split}_{key}": round(float(found[split][key]), 4) for split in SPLITS for key in HEADLINE}
+                corpus: {
+                    f"{split}_{key}": round(float(found[split][key]), 4)
+                    for split in SPLITS
+                    for key in HEADLINE
+                    if key in found[split]
+                }
                 for corpus, found in self.quality.items()
             },
             "sha256": self.sha256,
+            **({} if self.layout.labels is None else {"task": CLASSIFICATION}),
         }
 
 
@@ -122,7 +131,8 @@ def gather(root: Path, name: str) -> Facts:
         raise CheckpointError(f"{name} has no {results / 'size.json'}; measure it: python -m bench.size {name}")
     if not quality:
         raise CheckpointError(f"{name} has no quality in {results}; measure it: python -m bench.quality {name}")
-    metrics = folder / "metrics.json"
+    path = folder / "metrics.json"
+    metrics = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     latency = [found for stem, found in measured.items() if stem.startswith("latency-")]
     return Facts(
         name=name,
@@ -135,7 +145,9 @@ def gather(root: Path, name: str) -> Facts:
         agreement=[found for stem, found in measured.items() if stem.startswith("opencl-")],
         predicted=[found for stem, found in measured.items() if stem.startswith("predicted-")],
         onnx=measured.get("onnx", {}),
-        steps=json.loads(metrics.read_text(encoding="utf-8")).get("steps", []) if metrics.is_file() else [],
+        steps=metrics.get("steps", []),
+        structure=metrics.get("structure", {}),
+        trained_on=metrics.get("corpus", ""),
     )
 
 

@@ -9,19 +9,20 @@ from pathlib import Path
 
 from zoo.errors import CheckpointError, ZooError
 
-from . import latency, pareto
-from .card import card
+from . import classifier, latency, pareto
+from .card import card, classifies
 from .facts import Facts, gather
 
 COMMAND = "python -m model_cards.render"
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- checkpoints: made by model_cards.render -->", "<!-- end of checkpoints -->"
 BEGIN_LATENCY, END_LATENCY = "<!-- latency: made by model_cards.render -->", "<!-- end of latency -->"
+BEGIN_TEXTS, END_TEXTS = "<!-- text classifiers: made by model_cards.render -->", "<!-- end of text classifiers -->"
 PICTURE = "docs/pareto.svg"
 
 
 def table(checkpoints: list[Facts]) -> str:
-    """The README's table of checkpoints."""
+    """The README's table of language models."""
     lines = [
         "| checkpoint | network | parameters | MB | corpus | valid perplexity | test perplexity | top-1 | top-3 |",
         "|---|---|---:|---:|---|---:|---:|---:|---:|",
@@ -55,9 +56,12 @@ def pages(root: Path) -> dict[Path, str]:
     if picture:
         made[root / PICTURE] = picture
     readme = root / "README.md"
-    text = _between(readme.read_text(encoding="utf-8"), BEGIN, END, table(checkpoints), readme)
+    language = [facts for facts in checkpoints if not classifies(facts)]
+    text = _between(readme.read_text(encoding="utf-8"), BEGIN, END, table(language), readme)
+    texts = classifier.table([facts for facts in checkpoints if classifies(facts)])
+    text = _between(text, BEGIN_TEXTS, END_TEXTS, texts, readme)
     shown = f"![Size against test perplexity]({PICTURE})" if picture else ""
-    timed = f"{latency.table(checkpoints)}\n\n{shown}".rstrip()
+    timed = f"{latency.table(language)}\n\n{shown}".rstrip()
     made[readme] = _between(text, BEGIN_LATENCY, END_LATENCY, timed, readme)
     return made
 

@@ -13,7 +13,10 @@ from model_cards import render
 from zoo.catalog import Entry
 from zoo.errors import CheckpointError
 
-README = f"# Title\n\n{render.BEGIN}\n{render.END}\n\n{render.BEGIN_LATENCY}\n{render.END_LATENCY}\n\nafter\n"
+README = (
+    f"# Title\n\n{render.BEGIN}\n{render.END}\n\n{render.BEGIN_TEXTS}\n{render.END_TEXTS}\n\n"
+    f"{render.BEGIN_LATENCY}\n{render.END_LATENCY}\n\nafter\n"
+)
 CONFIG = {
     "model_type": "rnnlm",
     "vocab_size": 10_000,
@@ -181,6 +184,9 @@ def test_readme_without_markers_is_refused(root: Path):
     with pytest.raises(CheckpointError, match="no table of checkpoints"):
         render.pages(root)
     (root / "README.md").write_text(f"{render.BEGIN}\n{render.END}\n")
+    with pytest.raises(CheckpointError, match="no table of text classifiers; put the lines <!-- text classifiers"):
+        render.pages(root)
+    (root / "README.md").write_text(README.partition(render.BEGIN_LATENCY)[0])
     with pytest.raises(CheckpointError, match="no table of latency; put the lines <!-- latency"):
         render.pages(root)
 
