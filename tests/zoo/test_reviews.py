@@ -158,6 +158,8 @@ def test_real_reviews(name, monkeypatch):
         pytest.skip(str(error))
     sizes = {split: len(part) for split, part in found.splits.items()}
     assert sizes == SIZES[name] and found.vocab_size == 20_000
+    raw = [row["text"] for row in review_sources.Files(name, ["test"]).rows("test")[::50]]
+    assert found.tokenizer(raw).input_ids == [ids.tolist() for ids in found.splits["test"].texts[::50]]
     ratings = np.concatenate([part.labels for part in found.splits.values()])
     assert name == "imdb" or ratings.var() == pytest.approx(0.0330, abs=1e-4)
 
