@@ -7,6 +7,7 @@ A run that was stopped or killed goes on when the same command is given again. S
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import platform
@@ -21,19 +22,21 @@ from accelerate import PartialState
 from transformers.utils import logging
 
 from zoo.catalog import CHECKPOINTS
-from zoo.corpora import Corpus, load_corpus
+from zoo.configuration_rnnlm import RnnLmConfig
+from zoo.corpora import Corpus
 from zoo.errors import RecipeError, ZooError
 from zoo.hub import folder_of
-from zoo.loading import load
-from zoo.modeling_rnnlm import RnnLmForCausalLM
+from zoo.loading import load_any
 
 from .checkpoint import measure, provenance, save_checkpoint
-from .distillation import soft_targets
+from .classification import train_reviews
+from .distillation import SoftTargets, soft_targets
 from .interruption import Interrupted
 from .pipeline import run_steps
 from .queueing import Crowd, build_all
 from .recipe import RECIPES, Recipe, read_recipe
 from .state import load_state, only_one
+from .tasks import Data, load_data, model_class, narrowed
 from .train import train
 
 COUNTED = 1 << 24  # tokens counted together
@@ -59,23 +62,21 @@ def build(recipe: Recipe, out: Path, runs: Path, data: str | None, device: str, 
         print(f"{folder} is there already; to build it again give --replace")
         return folder
     corpus, model = prepare(recipe, data, out)
-    targets = None if finish else soft_targets(recipe, corpus, out, runs, device)
-    if recipe.compress:
-        if finish:
-            raise RecipeError(f"recipe {recipe.name} has steps of its own length; leave out --finish")
-        with only_one(run):
+    targets = soft_targets(recipe, corpus, out, runs, device) if isinstance(corpus, Corpus) and not finish else None
+    facts, more = where_built(device), {}
+    if recipe.compress and finish:
+        raise RecipeError(f"recipe {recipe.name} has steps of its own length; leave out --finish")
+    with only_one(run):
+        if recipe.stage:
+            state = trained(recipe, model, corpus, run, device, targets, finish)
+            model.load_state_dict(state["best"]["weights"])
+            facts = {**facts_of(state), **facts}
+        if recipe.compress:
+            model = model.to("cpu")
             model, steps = run_steps(recipe, model, corpus, run, device, options={"targets": targets})
-        facts, more = where_built(device), {"steps": steps}
-    else:
-        if finish:
-            state = load_state(run / "state.pt")
-            if state is None or not state["best"]:
-                raise RecipeError(f"{run} has no evaluated weights to finish with; train on: leave out --finish")
-        else:
-            with only_one(run):
-                state = train(recipe, model, corpus.splits, corpus.eos_id, run, device, targets=targets)
-        model.load_state_dict(state["best"]["weights"])
-        facts, more = {**facts_of(state), **where_built(device)}, {}
+            more = {"steps": steps}
+    for step in more.get("steps", ()):
+        corpus = narrowed(corpus, step.pop("words")) if "words" in step else corpus
     if PartialState().is_main_process:
         found, half = measure(model, corpus)
         facts = {**facts, **provenance()}
@@ -83,28 +84,46 @@ def build(recipe: Recipe, out: Path, runs: Path, data: str | None, device: str, 
         built = "".join(f"{key} = {json.dumps(value)}\n" for key, value in facts.items())
         text = f"{recipe.text}\n[built]\n{built}"
         save_checkpoint(model, corpus.tokenizer, folder, text, metrics, half, replace)
-        test = f", test {found['test']['perplexity']:.2f}" if "test" in found else ""
-        print(f"{folder}: perplexity valid {found['valid']['perplexity']:.2f}{test}", flush=True)
+        measure_of = next(key for key in ("perplexity", "accuracy", "rmse") if key in found["valid"])
+        told = ", ".join(f"{split} {found[split][measure_of]:.4g}" for split in ("valid", "test") if split in found)
+        print(f"{folder}: {measure_of} {told}", flush=True)
     PartialState().wait_for_everyone()
     return folder
 
 
-def prepare(recipe: Recipe, data: str | None, out: Path) -> tuple[Corpus, RnnLmForCausalLM]:
-    """The corpus of a recipe, and the model at its initial weights or at its parent's, looked for in `out` first."""
+def trained(
+    recipe: Recipe, model: Any, corpus: Data, run: Path, device: str, targets: SoftTargets | None, finish: bool
+) -> dict[str, Any]:
+    """The state at the end of a recipe's stages; with `finish` the one that there is."""
+    if finish:
+        state = load_state(run / "state.pt")
+        if state is None or not state["best"]:
+            raise RecipeError(f"{run} has no evaluated weights to finish with; train on: leave out --finish")
+        return state
+    alone = dataclasses.replace(recipe, compress=())
+    if isinstance(corpus, Corpus):
+        return train(alone, model, corpus.splits, corpus.eos_id, run, device, targets=targets)
+    return train_reviews(alone, model, corpus, run, device)
+
+
+def prepare(recipe: Recipe, data: str | None, out: Path) -> tuple[Data, Any]:
+    """The data of a recipe, and the model at its initial weights or at its parent's, looked for in `out` first."""
     if not recipe.parent:
-        corpus = load_corpus(recipe.corpus, data, max_vocabulary=recipe.max_vocabulary or None)
-        _need(corpus)
+        corpus = load_data(recipe, data)
         torch.manual_seed(recipe.seed)
-        model = RnnLmForCausalLM(recipe.config(corpus.vocab_size, corpus.eos_id))
-        if isinstance(bias := model.lm_head.bias, torch.Tensor):
+        model = model_class(corpus)(config_of(recipe, corpus))
+        if isinstance(corpus, Corpus) and isinstance(bias := model.lm_head.bias, torch.Tensor):
             set_unigram_bias(bias, corpus.splits["train"])
         return corpus, model
     source = folder_of(out / recipe.parent if (out / recipe.parent).is_dir() else recipe.parent)
-    parent, tokenizer = load(source)
-    corpus = load_corpus(recipe.corpus, data, tokenizer=tokenizer)
-    _need(corpus)
-    config = recipe.config(corpus.vocab_size, corpus.eos_id, parent.config)
-    model = RnnLmForCausalLM(config)
+    parent, tokenizer = load_any(source)
+    corpus = load_data(recipe, data, tokenizer)
+    if not isinstance(parent, model_class(corpus)):
+        raise RecipeError(
+            f"recipe {recipe.name}: {recipe.parent} is a {type(parent).__name__}, the corpus {recipe.corpus} needs a "
+            f"{model_class(corpus).__name__}; give another parent or corpus"
+        )
+    model = model_class(corpus)(config_of(recipe, corpus, parent.config))
     try:
         model.load_state_dict(parent.state_dict())
     except RuntimeError as error:
@@ -129,10 +148,15 @@ def set_unigram_bias(bias: torch.Tensor, tokens: np.ndarray) -> None:
     bias.copy_(torch.from_numpy(np.log(frequencies)))
 
 
-def _need(corpus: Corpus) -> None:
-    """Refuses a corpus that cannot train."""
-    if missing := [split for split in ("train", "valid") if split not in corpus.splits]:
-        raise RecipeError(f"the corpus {corpus.name} has no {' and no '.join(missing)} text; training needs both")
+def config_of(recipe: Recipe, corpus: Data, base: RnnLmConfig | None = None) -> RnnLmConfig:
+    """The config of the model that a recipe trains on these data."""
+    if isinstance(corpus, Corpus):
+        return recipe.config(corpus.vocab_size, corpus.eos_id, base)
+    config = recipe.config(corpus.vocab_size, corpus.pad_id, base)
+    config.id2label, config.problem_type = dict(corpus.id2label), corpus.problem_type
+    config.label2id = {label: number for number, label in corpus.id2label.items()}
+    config.bos_token_id = config.eos_token_id = None
+    return config
 
 
 def facts_of(state: dict[str, Any]) -> dict[str, Any]:

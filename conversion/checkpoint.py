@@ -17,17 +17,21 @@ from safetensors.torch import load_file, save
 from zoo.corpora import Corpus
 from zoo.counts import parameters_of
 from zoo.layout import layout_of
-from zoo.modeling_rnnlm import RnnLmForCausalLM
+from zoo.reviews import Reviews
 from zoo.scoring import TEMPERATURES, Scores, best_temperature, score_stream
+from zoo.text_scoring import score_texts
+
+from .bayes.shrink import structure_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+HALF_LABEL_COST = 0.001  # accuracy, or squared error, that it may change
 HALF_COST = 0.05  # validation perplexity that halving the file may cost
 
 
 def save_checkpoint(
-    model: RnnLmForCausalLM,
+    model: Any,
     tokenizer: PreTrainedTokenizerBase,
     folder: Path,
     recipe: str,
@@ -78,11 +82,14 @@ def half_of(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: tensor.half() if tensor.dtype == torch.float32 else tensor for name, tensor in tensors.items()}
 
 
-def measure(model: RnnLmForCausalLM, corpus: Corpus) -> tuple[dict[str, Any], bool]:
+def measure(model: Any, corpus: Corpus | Reviews) -> tuple[dict[str, Any], bool]:
     """Perplexities at batch 1, the temperature fitted on validation, and whether to store the weights in float16.
 
     The model is left with the weights as they will be loaded from the file. The test text is read once, at the end.
+    Of a text classifier the qualities are those of labels.
     """
+    if isinstance(corpus, Reviews):
+        return measure_labels(model, corpus)
     tokens, eos_id = corpus.splits, corpus.eos_id
     exact = score_stream(model, tokens["valid"], eos_id, temperatures=TEMPERATURES)
     temperature = best_temperature(exact)
@@ -100,6 +107,32 @@ def measure(model: RnnLmForCausalLM, corpus: Corpus) -> tuple[dict[str, Any], bo
     stored = {"dtype": "float16" if half else "float32", "float16_cost": round(cost, 5)}
     parameters = sum(parameters_of(layout_of(model.config.to_dict())).values())
     return {**found, "temperature": temperature, "stored": stored, "parameters": parameters}, half
+
+
+def measure_labels(model: Any, reviews: Reviews) -> tuple[dict[str, Any], bool]:
+    """`measure` of a text classifier, with its structure in the counts of the thesis."""
+    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    found = {}
+
+    def scores(split: str) -> dict[str, float]:
+        told = score_texts(model, reviews.splits[split].texts, reviews.splits[split].labels).summary()
+        return {key: round(value, 6) for key, value in told.items() if key != "ms_per_text"}
+
+    exact = scores("valid")
+    model.load_state_dict(half_of(weights))
+    found["valid"] = scores("valid")
+    measured = "accuracy" if "accuracy" in exact else "mse"
+    cost = abs(found["valid"][measured] - exact[measured])
+    half = cost <= HALF_LABEL_COST
+    if not half:
+        model.load_state_dict(weights)
+        found["valid"] = exact
+    if "test" in reviews.splits:
+        found["test"] = scores("test")
+    stored = {"dtype": "float16" if half else "float32", "float16_cost": round(cost, 6)}
+    layout = {**model.config.to_dict(), "architectures": [type(model).__name__]}
+    parameters = sum(parameters_of(layout_of(layout)).values())
+    return {**found, "structure": structure_of(model), "stored": stored, "parameters": parameters}, half
 
 
 def provenance() -> dict[str, str]:

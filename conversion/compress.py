@@ -14,6 +14,7 @@ import torch
 from transformers.utils import logging
 
 from zoo.configuration_rnnlm import RnnLmConfig
+from zoo.corpora import Corpus
 from zoo.errors import RecipeError, ZooError
 from zoo.hub import folder_of
 
@@ -147,6 +148,8 @@ def from_options(given: argparse.Namespace) -> Recipe:
 
         parent = parse_recipe(head + table("quantize", bits=8), "the options")
         corpus, model = prepare(parent, given.data, given.out.parent)
+        if not isinstance(corpus, Corpus):
+            raise RecipeError("a budget is of perplexity, so of language models; give a text classifier's steps")
         chosen = choose(model, corpus, given.max_mb, given.max_ppl_loss, given.untie)
         steps += [table(method, **fields) for method, fields in chosen]
     if not steps:

@@ -47,7 +47,8 @@ def select(config: RnnLmConfig, roles: Iterable[str]) -> list[str]:
     Raises:
         RecipeError: a role that this model has not, with those that it has; `head` where it is tied.
     """
-    names, chosen = list(config.shapes), set()
+    # A text classifier's config has a head too where embed and head are not tied; its model has none.
+    names, chosen = [name for name in config.shapes if name != "head" or config.problem_type is None], set()
     for role in roles:
         found = [name for name in names if role in ("all", name, name.partition(".")[0])]
         found += [name for name in names if role == "layers" and "." in name]

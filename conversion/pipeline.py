@@ -22,28 +22,33 @@ from zoo.configuration_rnnlm import RnnLmConfig
 from zoo.corpora import Corpus
 from zoo.counts import count, total
 from zoo.errors import RecipeError
-from zoo.modeling_rnnlm import RnnLmForCausalLM
-from zoo.scoring import score_stream
 
-from .matrices import spec_of
+from .classification import train_reviews
+from .matrices import Model, spec_of
 from .methods import METHODS
-from .recipe import Recipe, Step
+from .recipe import RATES, Recipe, Step
 from .state import write_atomically
 from .table import print_row
+from .tasks import Data, model_class, narrowed, validation_quality
 from .train import train
 
 Row = dict[str, Any]
+REPORT = "report.json"  # beside a step's model
 
 
-def plan(recipe: Recipe, config: RnnLmConfig) -> RnnLmConfig:
-    """The config that a recipe's steps make of a parent's, without touching weights.
+def plan(recipe: Recipe, config: RnnLmConfig, score: int = 0) -> RnnLmConfig:
+    """The config that a recipe's steps make of a parent's, without touching weights; sizes after `bayes` come later.
+
+    Args:
+        score: labels of a text classifier; 0: a language model.
 
     Raises:
         RecipeError: a step that this parent cannot take, by number, with the nearest valid choice.
     """
     for number, step in enumerate(recipe.compress, 1):
         try:
-            config = METHODS[step.method].plan(config, step.spec)
+            planner = METHODS[step.method].plan
+            config = planner(config, step.spec, score) if step.method == "bayes" else planner(config, step.spec)
         except RecipeError as error:
             raise RecipeError(f"recipe {recipe.name}, compress {number} ({step.method}): {error}") from error
     return config
@@ -51,29 +56,29 @@ def plan(recipe: Recipe, config: RnnLmConfig) -> RnnLmConfig:
 
 def run_steps(
     recipe: Recipe,
-    parent: RnnLmForCausalLM,
-    corpus: Corpus,
+    parent: Model,
+    data: Data,
     run: Path,
     device: str = "auto",
     options: dict[str, Any] | None = None,
     show: Callable[[Row, Row | None], None] = print_row,
-) -> tuple[RnnLmForCausalLM, list[Row]]:
+) -> tuple[Model, list[Row]]:
     """Compresses a parent by a recipe.
 
     Args:
         run: folder of the run; each step keeps its model and the state of its training in a folder of its own.
-        options: passed on to `train`.
+        options: passed on to `train`, of language models.
         show: called with each finished row and the one before it.
 
     Returns:
         The model, and the table: a row for the parent and one per step with `step`, `parameters`, `nonzeros`, `bytes`
-        (of the weights in float16 and smaller), `valid_perplexity` at batch 1.
+        (of the weights in float16 and smaller), the quality on validation, and what the method reports.
 
     Raises:
         RecipeError: a step is impossible, or one that is done was changed since; nothing was done yet.
         Interrupted: the training of a step was stopped; its state is saved.
     """
-    plan(recipe, parent.config)
+    plan(recipe, parent.config, parent.config.num_labels if hasattr(parent, "score") else 0)
     remember(recipe, parent, run)
     logging.disable_progress_bar()
     model, rows = parent, []
@@ -81,15 +86,18 @@ def run_steps(
         folder = run / f"{number}-{'parent' if step is None else step.method}"
         if not (folder / "model").is_dir():
             if step is not None:
-                model = take(step, recipe, model, corpus, folder, device, options or {})
+                model = take(step, recipe, model, data, folder, device, options or {})
             keep(model, folder / "model")
-        model = RnnLmForCausalLM.from_pretrained(folder / "model")
-        rows.append(row_of(recipe.parent if step is None else step.describe(), model, corpus, folder))
+        model = model_class(data).from_pretrained(folder / "model")
+        report = read_report(folder)
+        data = narrowed(data, report["words"]) if "words" in report else data
+        name = (recipe.parent or "at the start") if step is None else step.describe()
+        rows.append({**row_of(name, model, data, folder), **report})
         show(rows[-1], rows[-2] if len(rows) > 1 else None)
     return model, rows
 
 
-def remember(recipe: Recipe, parent: RnnLmForCausalLM, run: Path) -> None:
+def remember(recipe: Recipe, parent: Model, run: Path) -> None:
     """Notes what the steps of a run are, and refuses (RecipeError) to go on after finished ones that were others."""
     numbers = hashlib.sha256(b"".join(t.detach().cpu().numpy().tobytes() for t in parent.state_dict().values()))
     shared = {"model": recipe.model, "training": dataclasses.asdict(recipe.training), "seed": recipe.seed}
@@ -113,29 +121,29 @@ def remember(recipe: Recipe, parent: RnnLmForCausalLM, run: Path) -> None:
 def take(
     step: Step,
     recipe: Recipe,
-    model: RnnLmForCausalLM,
-    corpus: Corpus,
+    model: Model,
+    data: Data,
     folder: Path,
     device: str,
     options: dict[str, Any],
-) -> RnnLmForCausalLM:
+) -> Model:
     """One step with its fine-tuning."""
     method = METHODS[step.method]
     constraint = method.constraint(step.spec) if step.stage and hasattr(method, "constraint") else None
-    if constraint is None:
-        model = method.compress(model, step.spec, corpus)
-    else:
-        model = method.prepare(model, step.spec, corpus)
+    model = (method.compress if constraint is None else method.prepare)(model, step.spec, data)
     if step.stage:
         if frozen := [name for name in model.config.shapes if in_integers(spec_of(model.config, name))]:
             raise RecipeError(
                 f"recipe {recipe.name}: {step.method} has stages, but {frozen[0]} is stored in integers already, which "
                 "do not learn; put quantize last, with its own stages if it is to be fine-tuned"
             )
-        for name, rate in recipe.model.items():
-            setattr(model.config, name, rate)
+        for name in RATES:
+            setattr(model.config, name, recipe.model.get(name, getattr(model.config, name)))
         training = dataclasses.replace(recipe, stage=step.stage, compress=(), parent="", model={})
-        state = train(training, model, corpus.splits, corpus.eos_id, folder, device, constraint=constraint, **options)
+        if isinstance(data, Corpus):
+            state = train(training, model, data.splits, data.eos_id, folder, device, constraint=constraint, **options)
+        else:
+            state = train_reviews(training, model, data, folder, device, constraint)
         if not state["best"]:
             raise RecipeError(
                 f"recipe {recipe.name}: {step.method} was ended before its weights were of the kind wanted; its stages "
@@ -143,7 +151,7 @@ def take(
             )
         model = model.to("cpu")  # type: ignore[arg-type]
         model.load_state_dict(state["best"]["weights"])
-    return model if constraint is None else method.compress(model, step.spec, corpus)
+    return model if constraint is None else method.compress(model, step.spec, data)
 
 
 def in_integers(spec: dict[str, Any]) -> bool:
@@ -151,30 +159,37 @@ def in_integers(spec: dict[str, Any]) -> bool:
     return "int" in spec["form"] or "int" in spec.get("values", {}).get("form", "")
 
 
-def keep(model: RnnLmForCausalLM, folder: Path) -> None:
-    """Writes a step's model whole or not at all."""
+def keep(model: Any, folder: Path) -> None:
+    """Writes a step's model, with what its method reports, whole or not at all."""
     temporary = folder.with_name(".model")
     shutil.rmtree(temporary, ignore_errors=True)
     model.save_pretrained(temporary)
+    (temporary / REPORT).write_text(json.dumps(getattr(model, "report", {})), encoding="utf-8")
     temporary.rename(folder)
 
 
-def row_of(name: str, model: RnnLmForCausalLM, corpus: Corpus, folder: Path) -> Row:
+def read_report(folder: Path) -> dict[str, Any]:
+    """What the method of a step reported."""
+    file = folder / "model" / REPORT
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def row_of(name: str, model: Any, data: Data, folder: Path) -> Row:
     """What a step made."""
-    tokens = corpus.splits["valid"]
-    with tqdm(total=len(tokens), desc="validation", unit=" tokens", delay=2, disable=None, leave=False) as bar:
-        scores = score_stream(model, tokens, corpus.eos_id, on_tokens=bar.update)
+    tokens = len(data.splits["valid"]) if isinstance(data, Corpus) else 0
+    with tqdm(total=tokens, desc="validation", unit=" tokens", delay=2, disable=None, leave=False) as bar:
+        quality = validation_quality(model, data, on_tokens=bar.update)
     counts = total(count(folder / "model"))
     return {
         "step": name,
         "parameters": counts["parameters"],
         "nonzeros": counts["nonzeros"],
         "bytes": stored_bytes(model),
-        "valid_perplexity": round(scores.perplexity, 4),
+        **quality,
     }
 
 
-def stored_bytes(model: RnnLmForCausalLM) -> int:
+def stored_bytes(model: Any) -> int:
     """Bytes of a model's tensors in a checkpoint, tied ones once."""
     return bytes_in_file({tensor.data_ptr(): tensor for tensor in model.state_dict().values()}.values())
 

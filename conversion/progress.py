@@ -55,20 +55,24 @@ class Progress:
             return
         with (self.run / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
+        measures = {key: value for key, value in entry.items() if key.startswith(("train_", "valid_"))}
         parts = [
             f"stage {entry['stage']} epoch {entry['epoch']:.4g}/{entry['epochs']}",
-            f"train {entry['train_perplexity']:.2f}",
-            f"valid {entry['valid_perplexity']:.2f}" + (" *" if entry["best"] else ""),
+            *(f"{key.removesuffix('_perplexity').replace('_', ' ')} {value:.4g}" for key, value in measures.items()),
+            *(["*"] if entry["best"] else []),
             f"lr {entry['lr']:.3g}",
             f"|g| {entry['gradient_norm']:.3g}",
             f"{entry['tokens_per_second']:,.0f} tok/s",
             f"stage ends in {tqdm.format_interval(ahead)}",
         ]
+        if "nonzeros" in entry:
+            parts.append(f"{entry['nonzeros']:,} nonzeros")
+            parts += [f"{count} {name}" for name, count in entry.get("groups", {}).items()]
         self.say("  ".join(parts))
         self.plot(history)
 
     def plot(self, history: list[dict]) -> None:
-        """Draws training and validation perplexity over the tokens read."""
+        """Draws training and validation loss, as perplexities where they are of words, over the tokens read."""
         if not self.plots:
             return
         try:
@@ -78,10 +82,11 @@ class Progress:
             self.say("no curve.png: matplotlib is missing; type: pip install 'rnnlm-zoo[train]'")
             return
         axes = (figure := Figure(figsize=(7, 4.5), layout="constrained")).subplots()
-        for key in ("train_perplexity", "valid_perplexity"):
+        kind = "perplexity" if "valid_perplexity" in history[0] else "loss"
+        for key in (f"train_{kind}", f"valid_{kind}"):
             axes.plot([entry["tokens"] / 1e6 for entry in history], [entry[key] for entry in history], label=key)
-        best = min(entry["valid_perplexity"] for entry in history)
-        axes.set(xlabel="million tokens", ylabel="perplexity", yscale="log", title=f"{self.name}: best {best:.2f}")
+        best = min(entry[f"valid_{kind}"] for entry in history)
+        axes.set(xlabel="million tokens", ylabel=kind, yscale="log", title=f"{self.name}: best {best:.4g}")
         axes.grid(which="both", alpha=0.3)
         axes.legend()
         write_atomically(self.run / "curve.png", lambda file: figure.savefig(file, format="png", dpi=120))

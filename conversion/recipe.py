@@ -4,8 +4,8 @@ name, corpus, seed ...: the fields of `Recipe`.
 [model]: fields of RnnLmConfig; words and token ids come from the corpus.
 [training]: the fields of `Training`.
 [[stage]]: the fields of `Stage`; one table per stage, run in this order.
-[[compress]]: instead of stages: what is done to the parent, in this order; `method` and the fields of its `Spec`, and
-  [[compress.stage]]: the fine-tuning that belongs to it.
+[[compress]]: what is done to the parent, or where there is none to what the stages have made (or random weights), in
+  this order; `method` and the fields of its `Spec`, and [[compress.stage]]: the fine-tuning that belongs to it.
 [built]: written beside a finished checkpoint, what it was made with; read by nobody here.
 """
 
@@ -143,8 +143,8 @@ class Recipe:
     Args:
         name: of the run and of the checkpoint folder.
         stage: the stages in order.
-        compress: the steps in order, with a parent and without stages.
-        corpus: as `zoo.corpora.load_corpus` takes it.
+        compress: the steps in order.
+        corpus: as `zoo.corpora.load_corpus` takes it, or the name of reviews (`zoo.reviews`), whose labels are learnt.
         description: one line for people.
         seed: of initial weights, dropout and windows.
         priority: the queue builds the highest first.
@@ -211,10 +211,10 @@ def parse_recipe(text: str, where: str) -> Recipe:
         raise RecipeError(f"{where}: name is {recipe.name!r}; allowed: small letters, digits, . _ and -")
     allowed = tuple(name for name in _model_fields() if name not in FROM_CORPUS)
     if steps:
-        allowed = RATES
-        if not recipe.parent or recipe.stage:
+        allowed = RATES if recipe.parent else allowed
+        if recipe.parent and recipe.stage:
             raise RecipeError(
-                f"{where}: [[compress]] needs a parent and no [[stage]]; fine-tuning is a step's [[compress.stage]]"
+                f"{where}: [[compress]] of a parent takes no [[stage]]; fine-tuning is a step's [[compress.stage]]"
             )
         if not isinstance(steps, list):
             raise RecipeError(f"{where}: compress is one table; write [[compress]], an array of tables")

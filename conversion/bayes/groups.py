@@ -73,10 +73,10 @@ def groups_of(config: RnnLmConfig, kinds: tuple[str, ...], matrices: list[str], 
             found.append(Group(f"gates.{layer}", rows, rows=(f"input.{layer}", f"recurrent.{layer}")))
     kept = []
     for group in found:
-        rows = tuple(name for name in group.rows if name in matrices)
-        columns = tuple(name for name in group.columns if name in matrices)
-        if not rows and not columns:
+        own_rows = tuple(name for name in group.rows if name in matrices)
+        own_columns = tuple(name for name in group.columns if name in matrices)
+        if not own_rows and not own_columns:
             acts = ", ".join((*group.rows, *group.columns))
             raise RecipeError(f"the groups {group.name} act on {acts}, none of which is in roles; add one of them")
-        kept.append(Group(group.name, group.size, rows, columns))
+        kept.append(Group(group.name, group.size, own_rows, own_columns))
     return kept

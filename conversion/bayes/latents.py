@@ -19,7 +19,7 @@ from .groups import Group, groups_of
 from .priors import KLS, LogNormal, log_alpha
 from .spec import Spec
 
-LEAST, MOST = -12.0, 3.0  # of log sigma
+LEAST = -12.0  # log sigma
 Tensors = dict[str, torch.Tensor]
 
 
@@ -74,12 +74,12 @@ class Latents(nn.Module):
         self.groups: list[Group] = groups_of(model.config, spec.groups, self.names, score)
         self.scaled, self.mean, self.group_scaled = nn.ParameterDict(), nn.ParameterDict(), nn.ParameterDict()
         for name in self.names:
-            if spec.prior != "none":
+            if spec.prior in KLS:
                 theta = parameter_of(model, name).detach()
                 start = spec.log_sigma + (float(theta.std(correction=0).clamp_min(1e-6).log()) if spec.relative else 0)
                 self.scaled[key(name)] = nn.Parameter(torch.full_like(theta, start / spec.rate))
         log_normal = spec.group_prior == "log_normal"
-        for group in self.groups:
+        for group in self.groups if spec.prior != "group_lasso" else ():
             self.mean[key(group.name)] = nn.Parameter(torch.full((group.size,), -0.05 if log_normal else 1.0))
             start = spec.group_log_sigma / spec.rate
             self.group_scaled[key(group.name)] = nn.Parameter(torch.full((group.size,), start))
@@ -103,15 +103,13 @@ class Latents(nn.Module):
         mean, spread = self.mean[key(group.name)], self.spread(group)
         return (LogNormal.log_alpha if self.spec.group_prior == "log_normal" else log_alpha)(mean, spread)
 
-    def group_means(self, sparse: bool) -> Tensors:
-        """Name of a group -> the mean of its variables [size], zero where they go if `sparse`."""
+    def group_means(self, threshold: float, means: Tensors | None = None) -> Tensors:
+        """Name of a group -> the mean of its variables [size], zero where they go."""
         found = {}
         for group in self.groups:
             mean, spread = self.mean[key(group.name)], self.spread(group)
             value = LogNormal.moment(mean, spread, 1) if self.spec.group_prior == "log_normal" else mean
-            if sparse:
-                value = value.masked_fill(self.group_log_alpha(group) > self.spec.group_threshold, 0)
-            found[group.name] = value
+            found[group.name] = value.masked_fill(self.group_log_alpha(group) > self.spec.group_limit(threshold), 0)
         return found
 
     def group_samples(self, generator: torch.Generator) -> Tensors:
@@ -147,8 +145,9 @@ class Latents(nn.Module):
     def kl(self, means: Tensors) -> torch.Tensor:
         """The KL divergence of all weights and group variables from their priors, nats."""
         terms = []
-        if self.spec.prior != "none":
-            terms += [KLS[self.spec.prior](means[name], self.log_sigma(name)).sum() for name in self.names]
+        if self.spec.prior in KLS:
+            kl, spreads = KLS[self.spec.prior], {name: self.log_sigma(name) for name in self.names}
+            terms += [kl(means[name], spread).sum() for name, spread in spreads.items() if spread is not None]
         group_kl = LogNormal.kl if self.spec.group_prior == "log_normal" else KLS["log_uniform"]
         terms += [group_kl(self.mean[key(g.name)], self.spread(g)).sum() for g in self.groups]
         return torch.stack(terms).sum()
@@ -161,7 +160,7 @@ class Latents(nn.Module):
             means: name -> mean [M, N].
             threshold: of the spec's criterion.
         """
-        groups, found = self.group_means(sparse=True), {}
+        groups, found = self.group_means(threshold), {}
         for name in self.names:
             theta = means[name].detach()
             if self.spec.prior in ("log_uniform", "ard"):
@@ -182,4 +181,4 @@ class Latents(nn.Module):
     def keep_in_bounds(self) -> None:
         """Keeps the spreads where their exponentials are numbers."""
         for scaled in (*self.scaled.values(), *self.group_scaled.values()):
-            scaled.clamp_(LEAST / self.spec.rate, MOST / self.spec.rate)
+            scaled.clamp_(LEAST / self.spec.rate, self.spec.most_log_sigma / self.spec.rate)

@@ -10,12 +10,16 @@ import torch
 
 from zoo.configuration_rnnlm import RnnLmConfig
 from zoo.errors import RecipeError
+from zoo.review_tokenization import PAD
+from zoo.tokenization import EOS, UNK
 
 from ..constraint import Constraint
 from ..matrices import config_with, untied
-from ..validation import observations, validation_loss
+from ..tasks import observations, validation_loss
 from .groups import groups_of
-from .latents import Latents, names_of, parameter_of
+from .lasso import Lasso
+from .latents import Latents, Tensors, names_of, parameter_of
+from .shrink import shrink
 from .spec import Spec
 from .variational import Variational, exchange
 
@@ -47,7 +51,7 @@ def prepare(model: Any, spec: Spec, data: Any = None) -> Any:
         raise RecipeError("bayes learns from data; give --data DIR, or a corpus in the recipe")
     plan(model.config, spec, score_of(model))
     model = untied(model) if spec.untie else copy.deepcopy(model)
-    model.variational = Latents(model, spec, observations(data))
+    model.variational = (Lasso if spec.prior == "group_lasso" else Latents)(model, spec, observations(data))
     return model
 
 
@@ -75,9 +79,10 @@ def compress(model: Any, spec: Spec, data: Any = None) -> Any:
     model = model.eval()
     parameters = {name: parameter_of(model, name) for name in latents.names}
     means = {name: parameter.detach() for name, parameter in parameters.items()}
+    unknown = data.vocabulary.index(UNK) if score_of(model) else None
     rows = []
     for threshold in spec.thresholds:
-        matrices = latents.matrices(means, threshold)
+        matrices = kept(latents, means, threshold, unknown)
         with exchange(parameters, matrices):
             loss = validation_loss(model, data)
         nonzeros = sum(int(matrix.count_nonzero()) for matrix in matrices.values())
@@ -86,17 +91,23 @@ def compress(model: Any, spec: Spec, data: Any = None) -> Any:
     plain = copy.deepcopy(model)
     del plain.variational
     with torch.no_grad():
-        for name, matrix in latents.matrices(means, chosen["threshold"]).items():
+        for name, matrix in kept(latents, means, chosen["threshold"], unknown).items():
             parameter_of(plain, name).copy_(matrix)
     report: dict[str, Any] = {"thresholds": rows, "threshold": chosen["threshold"]}
     if spec.shrink:
-        from .shrink import shrink
-
-        made = shrink(plain, keep_words=special_ids(data))
+        made = shrink(plain, keep_words=special_ids(data), unknown=unknown)
         report |= {"structure": made.structure} | ({"words": made.words} if made.words is not None else {})
         plain = made.model
     plain.report = report
     return plain
+
+
+def kept(latents: Latents, means: Tensors, threshold: float, unknown: int | None) -> Tensors:
+    """The matrices that a threshold leaves; `<unk>` of a classifier has no vector, as it stands for words that went."""
+    matrices = latents.matrices(means, threshold)
+    if unknown is not None and "embed" in matrices:
+        matrices["embed"][unknown] = 0
+    return matrices
 
 
 def choose(rows: list[dict[str, Any]], tolerance: float, most: int | None = None) -> dict[str, Any]:
@@ -126,7 +137,5 @@ def score_of(model: Any) -> int:
 
 
 def special_ids(data: Any) -> list[int]:
-    """Ids that must stay whatever their weights are: padding and the unknown word."""
-    from zoo.tokenization import EOS, UNK
-
-    return [number for number, word in enumerate(data.vocabulary) if word in (EOS, UNK, "<pad>")]
+    """Ids that must stay whatever their vectors are: padding and the unknown word."""
+    return [number for number, word in enumerate(data.vocabulary) if word in (EOS, UNK, PAD)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +11,7 @@ from zoo.errors import RecipeError
 from ..tables import number
 from .groups import KINDS
 
-Prior = Literal["log_uniform", "ard", "normal", "none"]
+Prior = Literal["log_uniform", "ard", "normal", "none", "group_lasso"]
 GroupPrior = Literal["log_uniform", "log_normal"]
 
 
@@ -21,12 +22,15 @@ class Spec:
     Args:
         roles: matrices, as `matrices.select` takes them, and `score`, a text classifier's last layer; dense ones.
         prior: of single weights. `log_uniform`: SparseVD; `ard`: DSVI-ARD; `normal`: Bayesian compression, which needs
-            groups; `none`: weights are plain numbers, only groups are noisy.
+            groups; `none`: weights are plain numbers, only groups are noisy; `group_lasso`: nothing is noisy, the norms
+            of the groups are penalised, kl_weight times the root of their size, and thresholds are root mean squares.
         groups: what gets variables of its own: inputs, hidden, gates, words (see `groups.groups_of`).
         group_prior: `log_uniform`: N(mean, sigma²), as for weights; `log_normal`: structured log-normal noise.
         log_sigma: of every weight at the start; with `relative` that of a weight of its matrix's standard deviation.
         relative: whether log_sigma counts from the log of the standard deviation of the matrix, for a trained start.
         group_log_sigma: of every group variable at the start.
+        most_log_sigma: log sigma rises no further; noise of useless weights that is too loud to be left out unnoticed
+            makes the means useless, while under a ceiling they become zero instead.
         rate: how much faster log sigma learns than the means; a short run needs more than 1.
         kl_weight: factor of the KL divergence; 1: the variational bound itself.
         anneal_begin, anneal_end: shares of the training between which that factor rises from 0.
@@ -34,11 +38,11 @@ class Spec:
         criterion: what is compared with the thresholds. `log_alpha`: a weight goes where log(sigma² / mean²) is
             above; `snr`: where mean / sigma is below; `prior_variance`: where the variance mean² + sigma² of the ARD
             prior is below.
-        thresholds: tried on validation after training, each in turn.
+        thresholds: tried on validation after training, each in turn; they hold for group variables too, whose log
+            alpha is compared with 3 where `prior_variance` is the criterion of weights.
         tolerance: of all thresholds those count whose validation loss is at most this share above the best one; the
             sparsest of them is taken.
         most: numbers that may stay in these matrices; thresholds that leave more do not count. 0: any.
-        group_threshold: of a group variable's log alpha.
         shrink: whether what lies idle is taken out of the matrices and zeros are stored sparsely; if not, they stay.
     """
 
@@ -49,6 +53,7 @@ class Spec:
     log_sigma: float = number(-3.0, least=-12, most=3)
     relative: bool = False
     group_log_sigma: float = number(-3.0, least=-12, most=3)
+    most_log_sigma: float = number(3.0, least=-12, most=3)
     rate: float = number(1.0, least=0.01)
     kl_weight: float = number(1.0)
     anneal_begin: float = number(0.0, most=1)
@@ -58,7 +63,6 @@ class Spec:
     thresholds: tuple[float, ...] = number((3.0,), least=float("-inf"))
     tolerance: float = number(0.0)
     most: int = number(0)
-    group_threshold: float = number(3.0, least=float("-inf"))
     shrink: bool = True
 
     def __post_init__(self) -> None:
@@ -66,7 +70,7 @@ class Spec:
             raise RecipeError(f"groups names {unknown[0]!r}; allowed: {', '.join(KINDS)}")
         if not self.thresholds:
             raise RecipeError("thresholds is empty; give at least one, e.g. thresholds = [3.0]")
-        if self.prior in ("normal", "none") and not self.groups:
+        if self.prior in ("normal", "none", "group_lasso") and not self.groups:
             raise RecipeError(
                 f"prior = {self.prior!r} makes no single weight zero; give groups, e.g. groups = ['inputs', 'hidden']"
             )
@@ -76,6 +80,12 @@ class Spec:
             raise RecipeError(
                 f"anneal_begin = {self.anneal_begin}, anneal_end = {self.anneal_end}; it must end after it begins"
             )
+
+    def group_limit(self, threshold: float) -> float:
+        """The log alpha above which a group variable goes."""
+        if self.criterion == "snr":
+            return -2 * math.log(max(threshold, 1e-9))
+        return threshold if self.criterion == "log_alpha" else 3.0
 
     def kl_factor(self, done: float) -> float:
         """The factor of the KL divergence when the share `done` of the training is over."""

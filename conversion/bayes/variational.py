@@ -47,12 +47,15 @@ class Variational(Constraint):
         with torch.enable_grad(), ExitStack() as stack:
             groups = latents.group_samples(generator)
             made: Tensors = {}
+            drawn: list[tuple[torch.Tensor, torch.Tensor]] = []  # what a product's noise is made of, and leaves for it
             for name, theta in leaves.items():
                 factor = latents.factor(name, groups)
                 log_sigma = latents.log_sigma(name)
                 if name in ONCE and log_sigma is not None:
                     made[name] = theta * factor
-                    hook = local_noise(log_sigma, factor, generator)
+                    factor = torch.as_tensor(factor, dtype=theta.dtype, device=theta.device)
+                    drawn += [(x, x.detach().requires_grad_()) for x in (log_sigma, factor)]
+                    hook = local_noise(drawn[-2][1], drawn[-1][1], generator)
                     stack.callback(model.get_submodule(name).register_forward_hook(hook).remove)
                 else:
                     made[name] = latents.noisy(name, theta, generator) * factor
@@ -61,8 +64,10 @@ class Variational(Constraint):
             if all(parameter.grad is None for parameter in parameters.values()):
                 return
             kl = latents.kl(leaves) * (self.spec.kl_factor(float(latents.done)) / latents.observations)
-            told = {name: p.grad for name, p in parameters.items() if p.grad is not None and made[name].requires_grad}
-            torch.autograd.backward([*(made[name] for name in told), kl], [*told.values(), torch.ones_like(kl)])
+            told = [(made[name], p.grad) for name, p in parameters.items() if p.grad is not None]
+            told += [(x, leaf.grad) for x, leaf in drawn if leaf.grad is not None and x.requires_grad]
+            told.append((kl, torch.ones_like(kl)))
+            torch.autograd.backward([x for x, _ in told], [gradient for _, gradient in told])
             for name, parameter in parameters.items():
                 parameter.grad = leaves[name].grad
 
@@ -82,7 +87,7 @@ class Variational(Constraint):
         latents: Latents = model.variational
         means = {name: parameter_of(model, name).detach() for name in latents.names}
         kept = latents.matrices(means, self.spec.thresholds[0])
-        groups = latents.group_means(sparse=True)
+        groups = latents.group_means(self.spec.thresholds[0], means)
         return {
             "density": {name: round(float((m != 0).float().mean()), 6) for name, m in kept.items()},
             "groups": {name: int(z.count_nonzero()) for name, z in groups.items()},
@@ -105,7 +110,7 @@ def exchange(parameters: dict[str, Any], values: Tensors) -> Iterator[None]:
 
 
 def local_noise(
-    log_sigma: torch.Tensor, factor: torch.Tensor | float, generator: torch.Generator
+    log_sigma: torch.Tensor, factor: torch.Tensor, generator: torch.Generator
 ) -> Callable[[Any, tuple[torch.Tensor, ...], torch.Tensor], torch.Tensor]:
     """A forward hook that adds the noise of W to x Wᵀ [B, M]: N(0, x² (sigma² factor²)ᵀ) (thesis, section 3.2)."""
 

@@ -26,7 +26,7 @@ def entropy(sigma: float) -> float:
 @pytest.mark.parametrize("sigma", SIGMAS)
 def test_log_uniform(mean: float, sigma: float):
     w, share = grid(mean, sigma)
-    # -H(q) + E log|w|, whose limit for alpha -> infinity is subtracted: it has no absolute value, as 1/|w| has no integral.
+    # -H(q) + E log|w| less its limit for alpha -> infinity: it has no absolute value, as 1/|w| has no integral.
     limit = -0.5 * (0.5772156649 + math.log(2)) - 0.5 * math.log(2 * math.pi * math.e)
     exact = -entropy(sigma) + float((share * w.abs().clamp_min(1e-12).log()).sum()) - limit
     found = log_uniform(torch.tensor(mean), torch.tensor(math.log(sigma)))

@@ -13,9 +13,9 @@ from conversion.bayes.variational import Variational, local_noise
 from conversion.learner import Learner
 from conversion.recipe import RATES, Stage
 from tests.zoo.models import VOCABULARY, model_of
+from zoo.configuration_rnnlm import RnnLmConfig
 from zoo.corpora import Corpus
 from zoo.errors import RecipeError
-from zoo.configuration_rnnlm import RnnLmConfig
 from zoo.modeling_rnnlm import RnnLmForSequenceClassification
 
 IDS = torch.randint(2, VOCABULARY, (3, 7), generator=torch.Generator().manual_seed(1))
@@ -156,7 +156,7 @@ def test_training_makes_useless_weights_noisy(data):
 
 
 def test_bad_specs_are_refused(data):
-    with pytest.raises(RecipeError, match="words of|leave words out"):
+    with pytest.raises(RecipeError, match="leave words out"):
         prepare(model_of(tied=True), Spec(roles=("all",), groups=("words",)), data)
     with pytest.raises(RecipeError, match="allowed: inputs, hidden"):
         Spec(groups=("neurons",))
@@ -168,7 +168,7 @@ def test_bad_specs_are_refused(data):
         prepare(model_of(cell="rnn"), Spec(groups=("gates",)), data)
     with pytest.raises(RecipeError, match="makes no single weight zero"):
         Spec(prior="normal")
-    with pytest.raises(RecipeError, match="allowed|at least|anneal"):
+    with pytest.raises(RecipeError, match="anneal_end"):
         Spec(anneal_begin=0.5, anneal_end=0.1)
 
 
