@@ -93,7 +93,8 @@ def figure_of(width: float = 7.0, height: float = 4.5) -> tuple[Any, Any]:
     import matplotlib
     from matplotlib.figure import Figure
 
-    matplotlib.rcParams["svg.hashsalt"] = "rnnlm-zoo"  # the same file for the same numbers
+    # The same file for the same numbers, with letters as text.
+    matplotlib.rcParams.update({"svg.hashsalt": "rnnlm-zoo", "svg.fonttype": "none"})
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots()
 

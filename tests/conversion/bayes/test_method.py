@@ -123,14 +123,12 @@ def test_group_lasso_removes_whole_units(tied: bool, corpus):
     latents, constraint = model.variational, Variational(spec)
     assert not list(latents.parameters())
     with torch.no_grad():
-        for name, columns in (("input.0", slice(1)), ("recurrent.0", slice(2)), ("head", slice(2))):
-            if name != "head" or not tied:
-                parameter_of(model, name)[:, columns] *= 1e-4
+        for group in latents.groups:
+            for name in group.columns:
+                parameter_of(model, name)[:, : 1 if group.name == "inputs" else 2] *= 1e-4
         H = model.config.hidden_size
         for name in ("input.0", "recurrent.0"):
             parameter_of(model, name).view(4, H, -1)[:, :2] *= 1e-4
-        if tied:
-            parameter_of(model, "embed")[:, :2] *= 1e-4
     with constraint.in_force(model):
         loss = model(IDS).logits.square().mean()
         loss.backward()
