@@ -68,6 +68,7 @@ class Progress:
         if "nonzeros" in entry:
             parts.append(f"{entry['nonzeros']:,} nonzeros")
             parts += [f"{count} {name}" for name, count in entry.get("groups", {}).items()]
+            parts += [f"{name} {share:.1%}" for name, share in entry.get("density", {}).items()]
         self.say("  ".join(parts))
         self.plot(history)
 

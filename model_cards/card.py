@@ -93,7 +93,7 @@ def _page(facts: Facts, corpora: dict[str, Any]) -> str:
         latency=latency.section(facts),
         onnx=_onnx_table(facts.onnx),
         commands="\n".join(f"| quality on {on} | `{found['command']}` |" for on, found in facts.quality.items()),
-        **{key: f"{facts.size[key]:,}" for key in ("parameters", "nonzeros", "bytes", "tokenizer_bytes")},
+        **{key: f"{facts.size[key]:,}" for key in ("parameters", "nonzeros", "by_rows", "bytes", "tokenizer_bytes")},
         **{key: corpus[key].strip() for key in ("title", "licence", "style", "limits")},
     )
 

@@ -104,7 +104,7 @@ def page(facts: Facts, corpora: dict[str, Any]) -> str:
         answer="logits[:, 0].tolist()" if metric == "rmse" else "logits.softmax(1).tolist()",
         commands="\n".join(f"| quality on {on} | `{found['command']}` |" for on, found in facts.quality.items()),
         method=METHOD if any(step.get("method") == "bayes" for step in steps) else "",
-        **{key: f"{facts.size[key]:,}" for key in ("parameters", "nonzeros", "bytes", "tokenizer_bytes")},
+        **{key: f"{facts.size[key]:,}" for key in ("parameters", "nonzeros", "by_rows", "bytes", "tokenizer_bytes")},
         **{key: corpus[key].strip() for key in ("title", "licence", "style", "limits", "citation")},
     )
 

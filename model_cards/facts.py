@@ -24,7 +24,7 @@ SPLITS = ("valid", "test")
 HEADLINE = ("perplexity", "top1", "top3", "accuracy", "mse", "rmse")  # those that there are, in the catalog
 # Beginning of a file's name -> what makes it, and what it must hold to be rendered.
 KINDS: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
-    "size": ("size", (("parameters",), ("nonzeros",), ("bytes",), ("tokenizer_bytes",))),
+    "size": ("size", (("parameters",), ("nonzeros",), ("by_rows",), ("bytes",), ("tokenizer_bytes",))),
     "latency": ("latency", (("device",), ("protocol", "threads"), ("milliseconds",))),
     "predicted": ("predict", (("device",), ("predictions",))),
     "opencl": ("agreement", (("device",), ("words",), ("storages",))),

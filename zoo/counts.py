@@ -25,7 +25,8 @@ class Part:
     """A matrix or a bias of a checkpoint.
 
     name: of a matrix a key of `Layout.shapes`, of a bias `bias.0`, `candidate_bias.0` ..., `bias.head`, `bias.score`;
-    role: the name without a layer; form: the spec in words.
+    role: the name without a layer; form: the spec in words; by_rows: of a sparse matrix all numbers of the rows that
+    are not empty, the count of Grachev et al. 2019, Table 2; of others the parameters.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Part:
     parameters: int
     nonzeros: int
     bytes: int
+    by_rows: int
 
 
 def count(folder: str | Path) -> list[Part]:
@@ -47,16 +49,18 @@ def count(folder: str | Path) -> list[Part]:
     layout, file, parts = read_layout(folder), TensorFile(folder), []
     for name, (rows, columns) in layout.shapes.items():
         prefix, spec = prefix_of(name), layout.spec(name)
-        nonzeros = forms.read(file, prefix, rows, columns, spec).nonzeros
+        matrix = forms.read(file, prefix, rows, columns, spec)
         size = file.bytes_below(f"{prefix}.")
         if name in ("head", "score"):
             size -= file.bytes_below(f"{prefix}.bias")
         numbers = specs.parameters(spec, rows, columns)
-        parts.append(Part(name, _role(name), rows, columns, specs.words(spec), numbers, nonzeros, size))
+        by_rows = matrix.by_rows if isinstance(matrix, forms.Sparse) else numbers
+        told = specs.words(spec)
+        parts.append(Part(name, _role(name), rows, columns, told, numbers, matrix.nonzeros, size, by_rows))
     for tensor, length in layout.biases.items():
         nonzeros = int(np.count_nonzero(file.read(tensor, (length,))))
         name = _bias_name(tensor)
-        parts.append(Part(name, _role(name), length, 1, "bias", length, nonzeros, file.bytes_below(tensor)))
+        parts.append(Part(name, _role(name), length, 1, "bias", length, nonzeros, file.bytes_below(tensor), length))
     file.check_all_asked()
     return parts
 

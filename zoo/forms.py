@@ -175,6 +175,11 @@ class Sparse:
         return out
 
     @property
+    def by_rows(self) -> int:
+        """How many numbers the rows have that are not empty, zeros included."""
+        return int(np.count_nonzero(np.diff(self.starts))) * self.num_columns
+
+    @property
     def nonzeros(self) -> int:
         """How many of the stored numbers are not zero."""
         if self.scale is None:

@@ -28,7 +28,7 @@ STRUCTURE = {"words": 268, "input": 1, "hidden": 5, "gates": [8, 3], "weights": 
 STRUCTURE |= {"matrices": {"embed": {"rows": 270, "columns": 1, "nonzeros": 268}}}
 STEPS = [
     {"step": "big", "parameters": 6_000_000, "nonzeros": 6_000_000, "bytes": 12_000_000},
-    {"step": "bayes", "parameters": 1_400, "nonzeros": 1_331, "bytes": 3_000, "structure": STRUCTURE},
+    {"step": "bayes", "parameters": 1_400, "nonzeros": 1_331, "by_rows": 1_400, "bytes": 3_000, "structure": STRUCTURE},
 ]
 STEPS[1] |= {"threshold": 3.0, "thresholds": [{"threshold": 3.0, "nonzeros": 1331, "valid_loss": 0.31234567}]}
 ACCURATE = {"texts": 3736, "accuracy": 0.84321, "standard_error": 0.00596, "loss": 0.35123, "ms_per_text": 0.5}
@@ -48,7 +48,7 @@ def project(root: Path, corpus: str, row: dict, labels: dict, qualities: list[di
     steps = [step | quality for step, quality in zip(STEPS, qualities, strict=True)]
     (folder / "metrics.json").write_text(json.dumps({"corpus": corpus, "steps": steps, "structure": STRUCTURE}))
     measured = {"name": "sentiment", "sha256": hashlib.sha256(b"weights").hexdigest()}
-    size = {"parameters": 1_400, "nonzeros": 1_331, "bytes": 4_000, "tokenizer_bytes": 9_000}
+    size = {"parameters": 1_400, "nonzeros": 1_331, "by_rows": 1_400, "bytes": 4_000, "tokenizer_bytes": 9_000}
     quality = {"command": f"python -m bench.quality sentiment --corpus {corpus} --data DIR", "valid": row, "test": row}
     (results / "size.json").write_text(json.dumps(measured | size))
     (results / f"{corpus}.json").write_text(json.dumps(measured | quality))

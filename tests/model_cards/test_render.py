@@ -46,7 +46,13 @@ def root(tmp_path: Path) -> Path:
     (folder / "model.safetensors").write_bytes(b"weights")
     (folder / "recipe.toml").write_text(RECIPE)
     measured = {"name": "tiny", "sha256": hashlib.sha256(b"weights").hexdigest()}
-    size = {"parameters": 2_653_200, "nonzeros": 2_653_000, "bytes": 5_309_000, "tokenizer_bytes": 240_000}
+    size = {
+        "parameters": 2_653_200,
+        "nonzeros": 2_653_000,
+        "by_rows": 2_653_200,
+        "bytes": 5_309_000,
+        "tokenizer_bytes": 240_000,
+    }
     quality = {"command": "python -m bench.quality tiny --corpus ptb --data DIR", "temperature": 0.98}
     quality |= {"valid": split(73_760, 91.256), "test": split(82_430, 87.123_456)}
     results = tmp_path / "bench" / "results" / "tiny"
@@ -88,7 +94,7 @@ def test_card_holds_the_numbers(root: Path):
     assert "$" not in text
     assert "82,430 | 87.12 | 0.51 | 86.62 | 0.2512 | 0.4012 | 0.0115" in text
     assert "Measured on Some phone, 1 thread:" in text and "| torch | 2.500 | 2.250 | 3.125 | 4.000 |" in text
-    assert "2,653,200 | 2,653,000 | 5,309,000" in text and "adds 240,000" in text
+    assert "2,653,200 | 2,653,000 | 2,653,200 | 5,309,000" in text and "adds 240,000" in text
     assert "Compressed from `big`" in text and RECIPE.strip() in text
     assert "not be redistributed" in text
 
