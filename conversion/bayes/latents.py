@@ -6,6 +6,7 @@ along; the means of the weights are the model's own parameters. Letters: M rows,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -21,22 +22,32 @@ from .spec import Spec
 
 LEAST = -12.0  # log sigma
 Tensors = dict[str, torch.Tensor]
+# The dense factors of a form, as submodules.
+FACTORS: dict[str, Callable[[dict[str, Any]], list[str]]] = {
+    "low_rank": lambda spec: ["left", "right"],
+    "tensor_train": lambda spec: [f"cores.{number}" for number in range(len(spec["ranks"]) + 1)],
+}
 
 
 def names_of(config: RnnLmConfig, roles: tuple[str, ...], score: int = 0) -> list[str]:
-    """The matrices that roles name, `score` of a text classifier last.
+    """The matrices that roles name, `score` of a text classifier last; of a factored one its factors, `embed/left`.
 
     Args:
         score: classes of a text classifier; 0: a language model.
 
     Raises:
-        RecipeError: a role that the model has not, or a matrix that is not dense.
+        RecipeError: a role that the model has not, or a matrix whose numbers are integers or sparse.
     """
-    names = select(config, [role for role in roles if role != "score"]) if set(roles) - {"score"} else []
-    names = [name for name in names if not (score and name == "head")]
-    for name in names:
-        if (form := spec_of(config, name)["form"]) != "dense":
-            raise RecipeError(f"{name} is stored as {form}; only dense matrices can learn so: put bayes first")
+    matrices = select(config, [role for role in roles if role != "score"]) if set(roles) - {"score"} else []
+    names = []
+    for name in matrices:
+        if score and name == "head":  # in the config of an untied classifier, not in its model
+            continue
+        spec = spec_of(config, name)
+        form, values = spec["form"], spec.get("values", {}).get("form", "dense")
+        if (form not in FACTORS and form != "dense") or values != "dense":
+            raise RecipeError(f"{name} is stored as {form}; only dense matrices and factors learn so: put bayes first")
+        names += [f"{name}/{factor}" for factor in FACTORS[form](spec)] if form in FACTORS else [name]
     if "score" in roles and not score:
         raise RecipeError("roles names score, the last layer of a text classifier; a language model's is head")
     if score and {"score", "all"} & set(roles):
@@ -45,13 +56,16 @@ def names_of(config: RnnLmConfig, roles: tuple[str, ...], score: int = 0) -> lis
 
 
 def parameter_of(model: Any, name: str) -> nn.Parameter:
-    """The parameter that holds a dense matrix."""
-    return model.score.weight if name == "score" else matrix_of(model, name).weight
+    """The parameter that holds a dense matrix or factor."""
+    if name == "score":
+        return model.score.weight
+    matrix, _, factor = name.partition("/")
+    return matrix_of(model, matrix).get_submodule(factor).weight
 
 
 def key(name: str) -> str:
     """A name without dots, for the containers of torch."""
-    return name.replace(".", "_")
+    return name.replace(".", "_").replace("/", "_")
 
 
 class Latents(nn.Module):

@@ -20,7 +20,8 @@ class Spec:
     """Which weights are distributions, under which prior, and what goes in the end.
 
     Args:
-        roles: matrices, as `matrices.select` takes them, and `score`, a text classifier's last layer; dense ones.
+        roles: matrices, as `matrices.select` takes them, and `score`, a text classifier's last layer; dense ones,
+            and dense factors of others, on which groups do not act.
         prior: of single weights. `log_uniform`: SparseVD; `ard`: DSVI-ARD; `normal`: Bayesian compression, which needs
             groups; `none`: weights are plain numbers, only groups are noisy; `group_lasso`: nothing is noisy, the norms
             of the groups are penalised, kl_weight times the root of their size, and thresholds are root mean squares.

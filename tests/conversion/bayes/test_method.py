@@ -157,4 +157,25 @@ def test_without_training_there_is_nothing_to_sparsify(corpus):
     with pytest.raises(RecipeError, match="learns from data"):
         prepare(model_of(), Spec())
     with pytest.raises(RecipeError, match="put bayes first"):
-        plan(model_of(form="low_rank").config, Spec(roles=("all",)))
+        plan(model_of(form="int8").config, Spec(roles=("all",)))
+
+
+@pytest.mark.parametrize("form", ("low_rank", "tensor_train"))
+def test_factors_are_sparsified_where_they_are_dense(form: str, corpus):
+    spec = Spec(roles=("all",))
+    model = prepare(model_of(form=form), spec, corpus).train()
+    names = model.variational.names
+    assert any("/" in name for name in names)
+    with Variational(spec).in_force(model):
+        model(IDS).logits.square().mean().backward()
+    assert all(parameter_of(model, name).grad is not None for name in names)
+    loosen(model.variational, 0.4)
+    parameters = {name: parameter_of(model, name) for name in names}
+    means = {name: parameter.detach() for name, parameter in parameters.items()}
+    model.eval()
+    with torch.no_grad(), exchange(parameters, kept(model.variational, means, 3.0, None)):
+        expected = model(IDS).logits
+    made = compress(model, spec, corpus)
+    with torch.no_grad():
+        torch.testing.assert_close(made(IDS).logits, expected, rtol=0, atol=1e-5)
+    assert sum(int((p == 0).sum()) for p in made.parameters()) > 0.2 * sum(p.numel() for p in made.parameters())
