@@ -22,7 +22,6 @@ from accelerate import PartialState
 from transformers.utils import logging
 
 from zoo.catalog import CHECKPOINTS
-from zoo.configuration_rnnlm import RnnLmConfig
 from zoo.corpora import Corpus
 from zoo.errors import RecipeError, ZooError
 from zoo.hub import folder_of
@@ -36,7 +35,7 @@ from .pipeline import run_steps
 from .queueing import Crowd, build_all
 from .recipe import RECIPES, Recipe, read_recipe
 from .state import load_state, only_one
-from .tasks import Data, load_data, model_class, narrowed
+from .tasks import Data, config_of, load_data, model_class, narrowed
 from .train import train
 
 COUNTED = 1 << 24  # tokens counted together
@@ -146,17 +145,6 @@ def set_unigram_bias(bias: torch.Tensor, tokens: np.ndarray) -> None:
         counts += np.bincount(tokens[start : start + COUNTED], minlength=len(bias))
     frequencies = (counts + 1) / (counts.sum() + len(bias))
     bias.copy_(torch.from_numpy(np.log(frequencies)))
-
-
-def config_of(recipe: Recipe, corpus: Data, base: RnnLmConfig | None = None) -> RnnLmConfig:
-    """The config of the model that a recipe trains on these data."""
-    if isinstance(corpus, Corpus):
-        return recipe.config(corpus.vocab_size, corpus.eos_id, base)
-    config = recipe.config(corpus.vocab_size, corpus.pad_id, base)
-    config.id2label, config.problem_type = dict(corpus.id2label), corpus.problem_type
-    config.label2id = {label: number for number, label in corpus.id2label.items()}
-    config.bos_token_id = config.eos_token_id = None
-    return config
 
 
 def facts_of(state: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo.configuration_rnnlm import RnnLmConfig
 from zoo.corpora import Corpus, load_corpus
 from zoo.errors import RecipeError
 from zoo.modeling_rnnlm import RnnLmForCausalLM, RnnLmForSequenceClassification
@@ -50,6 +51,17 @@ def load_data(recipe: Recipe, data: str | None, tokenizer: Any = None) -> Data:
 def model_class(data: Data) -> type[RnnLmForCausalLM] | type[RnnLmForSequenceClassification]:
     """What is trained on them."""
     return RnnLmForCausalLM if isinstance(data, Corpus) else RnnLmForSequenceClassification
+
+
+def config_of(recipe: Recipe, corpus: Data, base: RnnLmConfig | None = None) -> RnnLmConfig:
+    """The config of the model that a recipe trains on these data."""
+    if isinstance(corpus, Corpus):
+        return recipe.config(corpus.vocab_size, corpus.eos_id, base)
+    config = recipe.config(corpus.vocab_size, corpus.pad_id, base)
+    config.id2label, config.problem_type = dict(corpus.id2label), corpus.problem_type
+    config.label2id = {label: number for number, label in corpus.id2label.items()}
+    config.bos_token_id = config.eos_token_id = None
+    return config
 
 
 def validation_loss(model: Any, data: Data) -> float:
