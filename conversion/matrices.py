@@ -34,6 +34,11 @@ def spec_of(config: RnnLmConfig, name: str) -> dict[str, Any]:
     return dict(config.form_of(role, int(layer) if layer else None))
 
 
+def score_of(model: Any) -> int:
+    """Labels of a text classifier, 0 for a language model."""
+    return model.config.num_labels if hasattr(model, "score") else 0
+
+
 def stored_singly(spec: dict[str, Any]) -> bool:
     """Whether a form holds a matrix number by number, as floats, so that single ones can become zero or go."""
     return spec["form"] in ("dense", "sparse") and "values" not in spec

@@ -24,7 +24,7 @@ from zoo.counts import count, total
 from zoo.errors import RecipeError
 
 from .classification import train_reviews
-from .matrices import Model, spec_of
+from .matrices import Model, score_of, spec_of
 from .methods import METHODS
 from .recipe import RATES, Recipe, Step
 from .state import write_atomically
@@ -78,7 +78,7 @@ def run_steps(
         RecipeError: a step is impossible, or one that is done was changed since; nothing was done yet.
         Interrupted: the training of a step was stopped; its state is saved.
     """
-    plan(recipe, parent.config, parent.config.num_labels if hasattr(parent, "score") else 0)
+    plan(recipe, parent.config, score_of(parent))
     remember(recipe, parent, run)
     logging.disable_progress_bar()
     model, rows = parent, []

@@ -15,7 +15,7 @@ from torch import nn
 from zoo.configuration_rnnlm import RnnLmConfig
 from zoo.errors import RecipeError
 
-from ..matrices import matrix_of, select, spec_of
+from ..matrices import matrix_of, score_of, select, spec_of
 from .groups import Group, groups_of
 from .priors import KLS, LogNormal, log_alpha
 from .spec import Spec
@@ -83,7 +83,7 @@ class Latents(nn.Module):
     def __init__(self, model: Any, spec: Spec, observations: int):
         super().__init__()
         self.spec, self.observations = spec, observations
-        score = model.config.num_labels if hasattr(model, "score") else 0
+        score = score_of(model)
         self.names = names_of(model.config, spec.roles, score)
         self.groups: list[Group] = groups_of(model.config, spec.groups, self.names, score)
         self.scaled, self.mean, self.group_scaled = nn.ParameterDict(), nn.ParameterDict(), nn.ParameterDict()

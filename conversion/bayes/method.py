@@ -14,7 +14,7 @@ from zoo.review_tokenization import PAD
 from zoo.tokenization import EOS, UNK
 
 from ..constraint import Constraint
-from ..matrices import config_with, untied
+from ..matrices import config_with, score_of, untied
 from ..tasks import observations, validation_loss
 from .groups import groups_of
 from .lasso import Lasso
@@ -129,11 +129,6 @@ def choose(rows: list[dict[str, Any]], tolerance: float, most: int | None = None
         (row for row in finite if row["valid_loss"] <= best * (1 + tolerance)),
         key=lambda row: (row["nonzeros"], row["valid_loss"]),
     )
-
-
-def score_of(model: Any) -> int:
-    """Classes of a text classifier, 0 for a language model."""
-    return model.config.num_labels if hasattr(model, "score") else 0
 
 
 def special_ids(data: Any) -> list[int]:
