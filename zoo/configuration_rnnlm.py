@@ -21,17 +21,20 @@ LIBRARY_ARGUMENTS = frozenset(
     " tie_last_hidden_states".split()
 ) | frozenset(GenerationConfig._get_default_generation_params())
 
+GATES = {"lstm": 4, "cifg": 3, "gru": 3, "rnn": 1}  # a cell's gates and candidates, H rows each
+
 
 @strict
 class RnnLmConfig(PreTrainedConfig):
-    """Sizes, cell, weight forms and dropouts of an LSTM, GRU or RNN language model.
+    """Sizes, cell, weight forms and dropouts of an LSTM, CIFG, GRU or RNN language model.
 
     Args:
         vocab_size: V, number of words.
         embedding_size: D, width of a word vector.
         hidden_size: H, width of a cell.
         num_hidden_layers: L, number of recurrent layers.
-        cell: "lstm" (eq. 11-15), "gru" (eq. 16-19) or "rnn" (eq. 2-3).
+        cell: "lstm" (eq. 11-15), "cifg" (an LSTM that forgets as much as it takes in, f = 1 - i; Greff et al. 2015),
+            "gru" (eq. 16-19) or "rnn" (eq. 2-3).
         projection_size: P, the rank shared by the recurrence and the next layer (eq. 8-10, 20-21); None: no projection.
         output_projection_size: width of a linear map between the last layer and the head; needed when the embedding
             is tied and narrower or wider than O. None: no such map.
@@ -60,7 +63,7 @@ class RnnLmConfig(PreTrainedConfig):
     embedding_size: int = 200
     hidden_size: int = 200
     num_hidden_layers: int = 2
-    cell: Literal["lstm", "gru", "rnn"] = "lstm"
+    cell: Literal["lstm", "cifg", "gru", "rnn"] = "lstm"
     projection_size: int | None = None
     output_projection_size: int | None = None
     tie_word_embeddings: bool = True
@@ -92,6 +95,11 @@ class RnnLmConfig(PreTrainedConfig):
         return self.hidden_size if self.projection_size is None else self.projection_size
 
     @property
+    def cell_size(self) -> int:
+        """Width of the state c beside the output; 0: the cell has none."""
+        return self.hidden_size if self.cell in ("lstm", "cifg") else 0
+
+    @property
     def feature_size(self) -> int:
         """Width of what the head reads."""
         return self.layer_output_size if self.output_projection_size is None else self.output_projection_size
@@ -111,7 +119,7 @@ class RnnLmConfig(PreTrainedConfig):
         """(rows, columns) of every matrix: `embed`, `input.0`, `recurrent.0` ..., `head` where it is its own."""
         H, P, O = self.hidden_size, self.projection_size, self.layer_output_size
         projected_gru = self.cell == "gru" and P is not None
-        rows = 2 * O + H if projected_gru else {"lstm": 4, "gru": 3, "rnn": 1}[self.cell] * H
+        rows = 2 * O + H if projected_gru else GATES[self.cell] * H
         shapes = {"embed": (self.vocab_size, self.embedding_size)}
         for layer in range(self.num_hidden_layers):
             shapes[f"input.{layer}"] = (rows, self.embedding_size if layer == 0 else O)

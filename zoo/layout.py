@@ -16,7 +16,7 @@ from . import specs
 from .errors import CheckpointError
 
 CLASSIFIER = "RnnLmForSequenceClassification"
-CELLS = ("lstm", "gru", "rnn")
+GATES = {"lstm": 4, "cifg": 3, "gru": 3, "rnn": 1}  # a cell's gates and candidates, H rows each
 ROLES = ("embed", "input", "recurrent", "candidate", "projection", "output_projection", "head")
 
 
@@ -47,6 +47,11 @@ class Layout:
         return self.hidden_size if self.projection_size is None else self.projection_size
 
     @property
+    def cell_size(self) -> int:
+        """Width of the state c beside the output; 0: the cell has none."""
+        return self.hidden_size if self.cell in ("lstm", "cifg") else 0
+
+    @property
     def feature_size(self) -> int:
         """Width of what the head reads."""
         return self.layer_output_size if self.output_projection_size is None else self.output_projection_size
@@ -70,7 +75,7 @@ class Layout:
         """(rows, columns) of every matrix: `embed`, `input.0`, `recurrent.0` ..., `head` where it is its own."""
         H, P, O = self.hidden_size, self.projection_size, self.layer_output_size
         projected_gru = self.cell == "gru" and P is not None
-        rows = 2 * O + H if projected_gru else {"lstm": 4, "gru": 3, "rnn": 1}[self.cell] * H
+        rows = 2 * O + H if projected_gru else GATES[self.cell] * H
         shapes = {"embed": (self.vocab_size, self.embedding_size)}
         for layer in range(self.num_hidden_layers):
             shapes[f"input.{layer}"] = (rows, self.embedding_size if layer == 0 else O)
@@ -176,8 +181,8 @@ def layout_of(given: Mapping[str, Any], source: str = "the config") -> Layout:
             raise refuse(name, "true or false")
         return value
 
-    if given.get("cell") not in CELLS:
-        raise refuse("cell", f"one of {', '.join(CELLS)}")
+    if given.get("cell") not in GATES:
+        raise refuse("cell", f"one of {', '.join(GATES)}")
     weights = given.get("weights") or {}
     if not isinstance(weights, dict) or not all(isinstance(spec, dict) and "form" in spec for spec in weights.values()):
         raise refuse("weights", 'an object of role -> {"form": name, ...}')

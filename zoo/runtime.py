@@ -52,6 +52,13 @@ def lstm(layer: Layer, x: np.ndarray, h: np.ndarray, c: np.ndarray) -> tuple[np.
     return layer.project(sigmoid(o) * np.tanh(c)), c
 
 
+def cifg(layer: Layer, x: np.ndarray, h: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """x [N], h [O], c [H] -> h, c after one token; f = 1 - i (Greff et al. 2015)."""
+    i, g, o = np.split(layer.input.matvec(x) + layer.recurrent.matvec(h) + layer.bias, 3)
+    c = c + sigmoid(i) * (np.tanh(g) - c)
+    return layer.project(sigmoid(o) * np.tanh(c)), c
+
+
 def rnn(layer: Layer, x: np.ndarray, h: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """x [N], h [O] -> h after one token (eq. 2-3, 8)."""
     return layer.project(np.tanh(layer.input.matvec(x) + layer.recurrent.matvec(h) + layer.bias)), c
@@ -69,7 +76,7 @@ def gru(layer: Layer, x: np.ndarray, h: np.ndarray, c: np.ndarray) -> tuple[np.n
 
 
 CELLS: dict[str, Callable[[Layer, np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]]
-CELLS = {"lstm": lstm, "gru": gru, "rnn": rnn}
+CELLS = {"lstm": lstm, "cifg": cifg, "gru": gru, "rnn": rnn}
 
 
 class NumpyModel:
@@ -110,8 +117,8 @@ class NumpyModel:
 
     def initial_state(self) -> State:
         """Zeros, the state before the first token."""
-        c = self.layout.hidden_size if self.layout.cell == "lstm" else 0
-        zeros = (np.zeros(self.layout.layer_output_size, np.float32), np.zeros(c, np.float32))
+        sizes = (self.layout.layer_output_size, self.layout.cell_size)
+        zeros = (np.zeros(sizes[0], np.float32), np.zeros(sizes[1], np.float32))
         return (zeros,) * self.layout.num_hidden_layers
 
     def step(self, token_id: int, state: State | None = None) -> tuple[np.ndarray, State]:

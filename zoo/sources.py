@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .dialogue import dialogue_texts
 from .errors import CorpusError
 from .tokenization import Text
 
@@ -24,11 +25,15 @@ HUB_COLUMNS = ("text", "sentence")
 
 @dataclass(frozen=True)
 class Known:
-    """A public corpus: where its files lie, and what they are (tokens with one `<eos>` per line, sha256 unpacked)."""
+    """A public corpus: where its files lie, and what they are (tokens with one `<eos>` per line, sha256 unpacked).
+
+    read: split -> text of a folder, for corpora whose text is made of their files; None: the files are the texts.
+    """
 
     file: str
     folders: tuple[str, ...]
     facts: dict[str, tuple[int, str]]
+    read: Callable[[Path], dict[str, Text]] | None = None
 
 
 KNOWN = {
@@ -49,6 +54,16 @@ KNOWN = {
             "valid": (217_646, "f0737ed31fc1329026e95cb8b98e19c2a182c39c240ab909dc31abf2f8af58e8"),
             "test": (245_569, "d790b833ef8cf03a90db7bf1271b7520b83c45ce07ba3c1a9699df81e239eca0"),
         },
+    ),
+    "dialogue": Known(
+        "selfdialogue.{split}.txt",
+        ("", "dialogue"),
+        {
+            "train": (7_884_263, "e6059dc64aa0c2c6ff1be726113e48a5c18f8009b9048fa7073084ff43cbfadf"),
+            "valid": (445_127, "c7b034f079b2fc696dde91e12d630a7673f9dbb71e82b74a6bff7a9abd77af6b"),
+            "test": (431_450, "0b34049028224124c6139ee3686caa0645c648575414b4d55649af265c339551"),
+        },
+        read=lambda folder: dialogue_texts(folder, SPLITS),
     ),
 }
 
@@ -84,7 +99,7 @@ def _known_texts(name: str, data_dir: str | Path | None) -> dict[str, Text]:
         )
     for folder in known.folders:
         if texts := _files(root / folder, known.file):
-            return texts
+            return texts if known.read is None else known.read(root / folder)
     raise CorpusError(
         f"{root} has no {known.file.format(split='train')}[.gz], {known.file.format(split='valid')}[.gz] ..., nor has "
         f"{' or '.join(str(root / folder) for folder in known.folders if folder)}; "

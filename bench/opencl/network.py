@@ -46,9 +46,9 @@ def layer_of(plan: Plan, number: int, layer: Layer, cell: str, hidden: int, x: s
     name, O = f"layer{number}", hidden if layer.projection is None else rows_of(layer.projection)
     h, after = plan.vector(f"h.{number}.before", O), plan.vector(f"h.{number}.after", O)
     out = after if layer.projection is None else plan.vector(f"{name}.out", hidden)
-    if cell == "lstm":
+    if cell in ("lstm", "cifg"):
         plan.vector(f"c.{number}", hidden)
-        _lstm(plan, name, number, layer, hidden, x, h, out)
+        _lstm(plan, name, number, layer, hidden, cell == "cifg", x, h, out)
     elif cell == "rnn":
         sums = plan.vector(f"{name}.sums", hidden)
         plan.product(f"{name}.input", layer.input, x, sums, layer.bias)
@@ -62,17 +62,22 @@ def layer_of(plan: Plan, number: int, layer: Layer, cell: str, hidden: int, x: s
     return after
 
 
-def _lstm(plan: Plan, name: str, number: int, layer: Layer, H: int, x: str, h: str, out: str) -> None:
-    """In one call where both matrices are stored number by number, else product by product."""
+def _lstm(
+    plan: Plan, name: str, number: int, layer: Layer, H: int, coupled: bool, x: str, h: str, out: str
+) -> None:
+    """In one call where both matrices are stored number by number, else product by product.
+
+    coupled: a CIFG, whose forget gate is 1 - i.
+    """
     c = ("float", f"c.{number}")
     if not isinstance(layer.input, LEAVES) or not isinstance(layer.recurrent, LEAVES):
-        sums = plan.vector(f"{name}.sums", 4 * H)
+        sums = plan.vector(f"{name}.sums", (3 if coupled else 4) * H)
         plan.product(f"{name}.input", layer.input, x, sums, layer.bias)
         plan.product(f"{name}.recurrent", layer.recurrent, h, sums, add=True)
-        plan.call("lstm", {"UNITS": H}, [(FLOATS, sums), c, ("float", out)], items=H)
+        plan.call("lstm", {"UNITS": H, "COUPLED": int(coupled)}, [(FLOATS, sums), c, ("float", out)], items=H)
         return
-    order = gate_order(H, plan.settings)
-    fields: dict[str, Any] = {"UNITS": H}
+    order = gate_order(H, plan.settings, coupled)
+    fields: dict[str, Any] = {"UNITS": H, "COUPLED": int(coupled)}
     scratch, args = 0, []
     for side, matrix in (("X", layer.input), ("H", layer.recurrent)):
         packed = plan.matrix(f"{name}.{side}", matrix, order, plan.half)

@@ -60,12 +60,16 @@ def in_order(rows: int, settings: Settings) -> np.ndarray:
     return order
 
 
-def gate_order(units: int, settings: Settings) -> np.ndarray:
-    """Row of each place in the tiles [T R] where a tile is the gates i, f, g, o of VEC units, each H rows below."""
+def gate_order(units: int, settings: Settings, coupled: bool) -> np.ndarray:
+    """Row of each place in the tiles [T R] where a tile is the gates i, f, g, o of VEC units, each H rows below.
+
+    coupled: there are only i, g and o; i stands in the place of f too.
+    """
     places = np.full((pad(units, settings.vec * settings.lanes) // settings.vec, 4, settings.vec), -1)
     unit = np.arange(len(places))[:, None] * settings.vec + np.arange(settings.vec)
     for gate in range(4):
-        places[:, gate] = np.where(unit < units, gate * units + unit, -1)
+        row = max(0, gate - 1) if coupled else gate
+        places[:, gate] = np.where(unit < units, row * units + unit, -1)
     return places.reshape(-1)
 
 

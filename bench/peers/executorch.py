@@ -63,7 +63,7 @@ class ExecuTorchStep:
         self.folder, self.work, self.variant = folder, work, variant
         self.method = Runtime.get().load_program(work / FILE).load_method("forward")
         layout = read_layout(folder)
-        sizes = [layout.layer_output_size] + ([layout.hidden_size] if layout.cell == "lstm" else [])
+        sizes = [layout.layer_output_size] + ([layout.cell_size] if layout.cell_size else [])
         self.zeros = [torch.zeros(1, size) for size in sizes * layout.num_hidden_layers]
         self.state, self.top = self.zeros, min(TOP, layout.vocab_size)
 

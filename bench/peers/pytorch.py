@@ -108,7 +108,7 @@ class TracedStep(TorchStep):
     def __init__(self, folder: Path, file: Path, description: dict[str, Any]):
         self.traced = torch.jit.load(str(file))
         layout = read_layout(folder)
-        sizes = [layout.layer_output_size] + ([layout.hidden_size] if layout.cell == "lstm" else [])
+        sizes = [layout.layer_output_size] + ([layout.cell_size] if layout.cell_size else [])
         self.zeros = [torch.zeros(1, size) for size in sizes * layout.num_hidden_layers]
         super().__init__(self.traced, TOP, description)
         self.reset()

@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 
+from zoo.configuration_rnnlm import GATES
+
 from ..matrices import matrix_of, spec_of, stored_singly
 
-GATES = {"lstm": 4, "gru": 3, "rnn": 1}
-CANDIDATE = {"lstm": 2, "gru": 2, "rnn": 0}  # which of them makes the output zero where it is zero
+CANDIDATE = {"lstm": 2, "cifg": 1, "gru": 2, "rnn": 0}  # which of them makes the output zero where it is zero
 Masks = dict[str, torch.Tensor]  # by axis, bool
 Tensors = dict[str, torch.Tensor]
 

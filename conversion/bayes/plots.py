@@ -129,7 +129,7 @@ def sparsity_picture(entries: list[dict[str, Any]]) -> Any:
 def gates_picture(model: Any) -> Any:
     """The gates of every hidden unit: dark if they read the data, light with their value if they are constant."""
     layer = model.model.layers[0]
-    names = {"lstm": ("i", "f", "g", "o"), "gru": ("r", "z", "n"), "rnn": ("h",)}[layer.cell]
+    names = {"lstm": ("i", "f", "g", "o"), "cifg": ("i", "g", "o"), "gru": ("r", "z", "n"), "rnn": ("h",)}[layer.cell]
     H = model.config.hidden_size
     live = (layer.input.to_dense() != 0).any(1) | (layer.recurrent.to_dense() != 0).any(1)
     bias = layer.bias.detach()

@@ -14,13 +14,14 @@ import onnx
 from onnx import helper
 
 from zoo import RnnLmForCausalLM
+from zoo.configuration_rnnlm import GATES
 from zoo.weights_rnnlm import FORMS
 
 from .builder import FLOAT, INT64, IR_VERSION, OPSET, Graph, Storage
 
 
 def state_names(model: RnnLmForCausalLM, prefix: str) -> dict[str, int]:
-    """Name -> width of every state, in order: `past.0.h` [B, O], `past.0.c` [B, H] (LSTM only), `past.1.h` ..."""
+    """Name -> width of every state, in order: `past.0.h` [B, O], `past.0.c` [B, H] (LSTM, CIFG), `past.1.h` ..."""
     return {
         f"{prefix}.{number}.{letter}": size
         for number, layer in enumerate(model.model.layers)
@@ -149,11 +150,15 @@ def loop(g: Graph, layer: Any, xw: str, h: str, c: str) -> tuple[str, str, str]:
 
 def cell(g: Graph, layer: Any, xw: str, h: str, c: str) -> tuple[str, str]:
     """xw [B, G*H] input product with bias, h [B, O], c [B, H] -> h, c after one word; as `RnnLmLayer.step`."""
-    H = layer.bias.shape[0] // {"lstm": 4, "gru": 3, "rnn": 1}[layer.cell]
+    H = layer.bias.shape[0] // GATES[layer.cell]
     if layer.cell == "lstm":  # eq. 11-15
         i, f, new, o = g.split(product(g, layer.recurrent, h, xw), [H] * 4)
         kept = g.op("Mul", g.op("Sigmoid", f), c)
         c = g.op("Add", kept, g.op("Mul", g.op("Sigmoid", i), g.op("Tanh", new)))
+        out = g.op("Mul", g.op("Sigmoid", o), g.op("Tanh", c))
+    elif layer.cell == "cifg":  # f = 1 - i
+        i, new, o = g.split(product(g, layer.recurrent, h, xw), [H] * 3)
+        c = g.op("Add", c, g.op("Mul", g.op("Sigmoid", i), g.op("Sub", g.op("Tanh", new), c)))
         out = g.op("Mul", g.op("Sigmoid", o), g.op("Tanh", c))
     elif layer.cell == "rnn":  # eq. 2-3, 8
         out = g.op("Tanh", product(g, layer.recurrent, h, xw))

@@ -45,7 +45,7 @@ def test_moments_are_those_of_the_inputs_of_every_matrix(data):
 
 
 def test_every_matrix_of_every_cell_is_measured(data):
-    for cell in ("lstm", "gru", "rnn"):
+    for cell in ("lstm", "cifg", "gru", "rnn"):
         for projected in (False, True):
             model = model_of(cell=cell, projected=projected, tied=False, form="low_rank")
             found = measure(model, data)

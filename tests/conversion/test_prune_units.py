@@ -18,7 +18,7 @@ IDS = torch.randint(0, VOCABULARY, (2, 11), generator=torch.Generator().manual_s
 KINDS = [
     dict(cell=cell, projected=projected, tied=tied, **more)
     for cell, projected, (tied, more) in itertools.product(
-        ("lstm", "gru", "rnn"),
+        ("lstm", "cifg", "gru", "rnn"),
         (False, True),
         (
             (True, {}),

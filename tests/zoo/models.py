@@ -80,7 +80,7 @@ FORMS = (
 VARIANTS = [
     {"cell": cell, "projected": projected, "form": form, "tied": tied}
     for cell, projected, form, tied in itertools.product(
-        ("lstm", "gru", "rnn"), (False, True), ("dense", "low_rank"), (True, False)
+        ("lstm", "cifg", "gru", "rnn"), (False, True), ("dense", "low_rank"), (True, False)
     )
 ] + [
     {"cell": cell, "projected": projected, "form": form, "tied": tied}

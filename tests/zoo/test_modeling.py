@@ -27,6 +27,11 @@ def plain_step(layer, x, h, c):
         c = f.sigmoid() * c + i.sigmoid() * g.tanh()
         out = o.sigmoid() * c.tanh()
         return (out if P is None else P @ out), c
+    if layer.cell == "cifg":
+        i, g, o = (a + U @ h).chunk(3)
+        c = (1 - i.sigmoid()) * c + i.sigmoid() * g.tanh()
+        out = o.sigmoid() * c.tanh()
+        return (out if P is None else P @ out), c
     if layer.cell == "rnn":
         out = (a + U @ h).tanh()
         return (out if P is None else P @ out), c

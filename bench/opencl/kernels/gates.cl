@@ -2,6 +2,7 @@
 // c and out [H] from x [N] and h [O]. The rows of both matrices are tiles of i, f, g, o of VEC units.
 //   STAGE_X, DOT_X, OFFSET_X of the input matrix; STAGE_H, DOT_H, OFFSET_H of the recurrent one; AT_H: where the local
 //   memory of h begins; TILES
+//   COUPLED  f = 1 - i (Greff et al. 2015); the rows of i stand in the place of f too
 // The sums of all tiles come first, into `sums`: a processor has the next tile's products to do while an exp waits.
 
 INLINE void NAME(
@@ -24,7 +25,7 @@ INLINE void NAME(
   }
   for (int tile = GROUP * LANES + LANE; tile < TILES; tile += GROUPS * LANES) {
     __global const float *from = sums + tile * ROWS;
-    const floatV i = sigmoid_(LOAD(from)), f = sigmoid_(LOAD(from + VEC));
+    const floatV i = sigmoid_(LOAD(from)), f = COUPLED ? 1.0f - i : sigmoid_(LOAD(from + VEC));
     const floatV g = tanh_(LOAD(from + 2 * VEC)), o = sigmoid_(LOAD(from + 3 * VEC));
     const int first = tile * VEC;
     const floatV cell = f * LOAD(c + first) + i * g;

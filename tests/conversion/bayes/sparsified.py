@@ -18,7 +18,7 @@ HEADS = {
     "classifier": {"tied": False, "num_labels": 3},
     "classifier, tied": {"tied": True, "num_labels": 3},
 }
-KINDS = list(itertools.product(("lstm", "gru", "rnn"), (False, True), HEADS))
+KINDS = list(itertools.product(("lstm", "cifg", "gru", "rnn"), (False, True), HEADS))
 
 
 def made(cell="lstm", projected=False, head="untied", layers=2, seed=0, **more):

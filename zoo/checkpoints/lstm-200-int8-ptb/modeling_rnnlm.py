@@ -55,6 +55,8 @@ class RnnLmPreTrainedModel(PreTrainedModel):
             bias = torch.zeros_like(module.bias)
             if module.cell == "lstm":  # an open forget gate from the start (Jozefowicz et al. 2015)
                 bias.chunk(4)[1].fill_(1.0)
+            elif module.cell == "cifg":  # the same
+                bias.chunk(3)[0].fill_(-1.0)
             init.copy_(module.bias, bias)
             if module.candidate_bias is not None:
                 init.zeros_(module.candidate_bias)

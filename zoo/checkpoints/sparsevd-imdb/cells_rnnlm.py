@@ -1,7 +1,7 @@
-"""One recurrent layer: LSTM, GRU or RNN over matrices of any weight form, as a fused kernel or step by step.
+"""One recurrent layer: LSTM, CIFG, GRU or RNN over matrices of any weight form, as a fused kernel or step by step.
 
 Letters: B batch, T time, H hidden, P projection, O layer output (P if projected, else H), G*H rows of the matrices
-(4H LSTM, 3H GRU, H RNN, 2P+H projected GRU). Equations: Grachev et al. 2019.
+(4H LSTM, 3H CIFG and GRU, H RNN, 2P+H projected GRU). Equations: Grachev et al. 2019.
 """
 
 import warnings
@@ -35,6 +35,19 @@ def lstm_step(gates: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, torch
     return torch.sigmoid(o) * torch.tanh(c), c
 
 
+def cifg_step(gates: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """gates [B, 3H] before activation (i, g, o), c [B, H] -> h [B, H], c: f = 1 - i (Greff et al. 2015)."""
+    i, g, o = gates.chunk(3, dim=-1)
+    c = c + torch.sigmoid(i) * (torch.tanh(g) - c)
+    return torch.sigmoid(o) * torch.tanh(c), c
+
+
+def with_forget_gate(rows: torch.Tensor) -> torch.Tensor:
+    """rows [3H, ...] of i, g, o -> [4H, ...] of an LSTM's i, f, g, o: 1 - sigmoid(x) is sigmoid(-x)."""
+    i, g, o = rows.chunk(3)
+    return torch.cat([i, -i, g, o])
+
+
 class RnnLmLayer(GradientCheckpointingLayer):
     """One recurrent layer; its matrices are weight forms, its state comes from and goes to the cache."""
 
@@ -60,8 +73,8 @@ class RnnLmLayer(GradientCheckpointingLayer):
         self.candidate = matrix("candidate")
         self.candidate_bias = nn.Parameter(torch.zeros(H)) if config.cell == "gru" and P is None else None
         self.is_dense = forms == {"dense"}
-        self.has_kernel = P is None or (config.cell == "lstm" and P != H)  # it knows a projection by its width
-        self.state_sizes = (O, H if config.cell == "lstm" else 0)
+        self.has_kernel = P is None or (config.cell_size > 0 and P != H)  # it knows a projection by its width
+        self.state_sizes = (O, config.cell_size)
 
     def forward(self, hidden_states, h, c, mask=None, past_key_values=None):
         """hidden_states [B, T, in], state h [B, O] and c [B, H or 0], mask [B, T] bool or None -> [B, T, O].
@@ -109,6 +122,8 @@ class RnnLmLayer(GradientCheckpointingLayer):
         W, U, b = self.input.to_dense(), self.recurrent.to_dense(), self.bias
         if self.training and self.weight_drop:
             U = F.dropout(U, self.weight_drop)
+        if self.cell == "cifg":
+            W, U, b = (with_forget_gate(rows) for rows in (W, U, b))
         b_hh = torch.zeros_like(b)
         if self.candidate_bias is not None:
             b_hh = torch.cat([b_hh[: -len(self.candidate_bias)], self.candidate_bias])
@@ -117,7 +132,7 @@ class RnnLmLayer(GradientCheckpointingLayer):
             h, c = (s.to(torch.get_autocast_dtype(x.device.type)) for s in (h, c))
         train = self.training or torch.is_grad_enabled()  # cuDNN differentiates in training mode only; no dropout here
         options = (True, 1, 0.0, train, False, True)  # bias, layers, dropout, train, bidirectional, batch first
-        if self.cell == "lstm":
+        if self.state_sizes[1]:
             y, h, c = _VF.lstm(x, (h[None], c[None]), weights, *options)
             return y, h[0], c[0]
         run = _VF.gru if self.cell == "gru" else _VF.rnn_tanh
@@ -152,6 +167,8 @@ class RnnLmLayer(GradientCheckpointingLayer):
         """xw [B, G*H] input product with bias, h [B, O], c [B, H or 0] -> h, c after one token."""
         if self.cell == "lstm":
             out, c = lstm_step(xw + recurrent(h), c)
+        elif self.cell == "cifg":
+            out, c = cifg_step(xw + recurrent(h), c)
         elif self.cell == "rnn":
             out = torch.tanh(xw + recurrent(h))  # eq. 2-3, 8
         elif candidate is None:
