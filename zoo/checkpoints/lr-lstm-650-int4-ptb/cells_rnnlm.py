@@ -119,11 +119,11 @@ class RnnLmLayer(GradientCheckpointingLayer):
 
     def kernel(self, x, h, c):
         """The framework's fused cell over x [B, T, in] -> y [B, T, O], h, c."""
-        W, U, b = self.input.to_dense(), self.recurrent.to_dense(), self.bias
+        W, U = self.input.to_dense(), self.recurrent.to_dense()
         if self.training and self.weight_drop:
             U = F.dropout(U, self.weight_drop)
-        if self.cell == "cifg":
-            W, U, b = (with_forget_gate(rows) for rows in (W, U, b))
+        bare = (W, U, self.bias)
+        W, U, b = (with_forget_gate(rows) for rows in bare) if self.cell == "cifg" else bare
         b_hh = torch.zeros_like(b)
         if self.candidate_bias is not None:
             b_hh = torch.cat([b_hh[: -len(self.candidate_bias)], self.candidate_bias])
