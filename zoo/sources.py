@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .dialogue import dialogue_texts
 from .errors import CorpusError
 from .tokenization import Text
+from .typed_corpora import DIALOGUE, typed_texts
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -27,13 +27,13 @@ HUB_COLUMNS = ("text", "sentence")
 class Known:
     """A public corpus: where its files lie, and what they are (tokens with one `<eos>` per line, sha256 unpacked).
 
-    read: split -> text of a folder, for corpora whose text is made of their files; None: the files are the texts.
+    typed: the files of a split whose raw text is made into words; none: `file` is the text, words between blanks.
     """
 
     file: str
     folders: tuple[str, ...]
     facts: dict[str, tuple[int, str]]
-    read: Callable[[Path], dict[str, Text]] | None = None
+    typed: tuple[str, ...] = ()
 
 
 KNOWN = {
@@ -63,7 +63,17 @@ KNOWN = {
             "valid": (445_127, "c7b034f079b2fc696dde91e12d630a7673f9dbb71e82b74a6bff7a9abd77af6b"),
             "test": (431_450, "0b34049028224124c6139ee3686caa0645c648575414b4d55649af265c339551"),
         },
-        read=lambda folder: dialogue_texts(folder, SPLITS),
+        typed=tuple(f"{source}.{{split}}.txt" for source in DIALOGUE),
+    ),
+    "russian": Known(
+        "{split}.txt",
+        ("", "russian"),
+        {
+            "train": (5_395_813, "28bafebc8ecea5198e61aeb98342c95aa1d0858e6d5a2b67957f5a470bece3e4"),
+            "valid": (367_067, "bd40d8c635c97ff38b364ea7bc6e577b898869c311dbb7121fd07753330bbd96"),
+            "test": (341_754, "49c44a8c3f2411cb238c677373a54e95c2349543a34cf9689d385a52fb318665"),
+        },
+        typed=("{split}.txt",),
     ),
 }
 
@@ -99,11 +109,22 @@ def _known_texts(name: str, data_dir: str | Path | None) -> dict[str, Text]:
         )
     for folder in known.folders:
         if texts := _files(root / folder, known.file):
-            return texts if known.read is None else known.read(root / folder)
+            return _typed(root / folder, known.typed) if known.typed else texts
     raise CorpusError(
         f"{root} has no {known.file.format(split='train')}[.gz], {known.file.format(split='valid')}[.gz] ..., nor has "
         f"{' or '.join(str(root / folder) for folder in known.folders if folder)}; "
         "give --data DIR or set ZOO_DATA to their folder, or name a folder of your own texts as the corpus"
+    )
+
+
+def _typed(folder: Path, patterns: tuple[str, ...]) -> dict[str, Text]:
+    """split -> text that is made of the raw text of files."""
+    plain = {split: [folder / pattern.format(split=split) for pattern in patterns] for split in SPLITS}
+    return typed_texts(
+        {
+            split: [path if path.is_file() else path.with_name(path.name + ".gz") for path in paths]
+            for split, paths in plain.items()
+        }
     )
 
 

@@ -1,12 +1,10 @@
-"""Open dialogue as a corpus: messages of several sources as words and signs, a message a line.
-
-The sources are those whose licences ask nothing of a model that was trained on several of them; each keeps its own.
-"""
+"""Corpora of raw text, made into words and signs in their case (`typed_text`), a message or a paragraph a line."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -16,8 +14,9 @@ from .errors import CorpusError
 from .tokenization import Text
 from .typed_text import Casing
 
-# source -> licence of its text; in this order they make a split.
-SOURCES = {
+# Sources of the corpus `dialogue`, in the order in which they make a split, and the licence of each one's text: those
+# whose licences ask nothing of a model that was trained on several of them.
+DIALOGUE = {
     "selfdialogue": "BSD-3-Clause",
     "topicalchat": "CDLA-Sharing-1.0",
     "personachat_synth": "CC-BY-4.0",
@@ -28,24 +27,27 @@ SOURCES = {
 FORMAT = "1"  # of the cached casing
 
 
-def dialogue_texts(folder: Path, splits: tuple[str, ...]) -> dict[str, Text]:
-    """split -> text, words and signs with blanks between them.
+def typed_texts(files: Mapping[str, list[Path]]) -> dict[str, Text]:
+    """split -> text, words and signs with blanks between them; their case is learnt from the split `train`.
+
+    Args:
+        files: split -> its files, plain or gzip; `train` among them.
 
     Raises:
-        CorpusError: a source lacks its file.
+        CorpusError: a file is missing.
     """
-    packed = {split: [folder / f"{source}.{split}.txt.gz" for source in SOURCES] for split in splits}
-    missing = [path.name for paths in packed.values() for path in paths if not path.is_file()]
+    missing = [path.name for paths in files.values() for path in paths if not path.is_file()]
     if missing:
-        raise CorpusError(f"{folder} lacks {', '.join(missing)}; get all files of the dialogue corpus, or name another")
+        folder = files["train"][0].parent
+        raise CorpusError(f"{folder} lacks {', '.join(missing)}; get all files of this corpus, or name another corpus")
     return {
-        split: Text(f"the {split} messages in {folder}", partial(_blocks, paths, packed["train"]))
-        for split, paths in packed.items()
+        split: Text(f"the {split} text in {paths[0].parent}", partial(_blocks, paths, files["train"]))
+        for split, paths in files.items()
     }
 
 
 def messages(path: Path) -> Iterator[str]:
-    """The lines of a source; an empty one ends a conversation."""
+    """The lines of a file; in a corpus of dialogue an empty one ends a conversation."""
     rest = b""
     for block in Text.of(path).blocks():
         *lines, rest = (rest + block).split(b"\n")
@@ -56,7 +58,7 @@ def messages(path: Path) -> Iterator[str]:
 
 
 def _blocks(paths: list[Path], train: list[Path]) -> Iterator[bytes]:
-    """The text of a split, a source at a time."""
+    """The text of a split, a file at a time."""
     casing = _casing(train)
     for path in paths:
         lines = (" ".join(casing.words(line)) for line in messages(path))
@@ -65,7 +67,7 @@ def _blocks(paths: list[Path], train: list[Path]) -> Iterator[bytes]:
 
 def _casing(train: list[Path]) -> Casing:
     """The casing of the training text, learnt once."""
-    sizes = "-".join(str(path.stat().st_size) for path in train)
+    told = repr([(path.name, path.stat().st_size) for path in train])
 
     def write(file: IO[bytes]) -> None:
         casing = Casing.of_text(line for path in train for line in messages(path))
@@ -75,4 +77,4 @@ def _casing(train: list[Path]) -> Casing:
         usual, known = json.loads(path.read_bytes())
         return Casing(usual, set(known))
 
-    return cached(f"dialogue-casing-{sizes}.{FORMAT}.json", read, write)
+    return cached(f"casing-{hashlib.sha256(told.encode()).hexdigest()[:32]}.{FORMAT}.json", read, write)
