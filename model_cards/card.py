@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -20,9 +21,29 @@ else:
     import tomli as tomllib
 
 HERE = Path(__file__).parent
+QUALITY = (  # of each split in the metadata: type, name, key of the results
+    ("perplexity", "word perplexity", "perplexity"),
+    ("accuracy", "top-1", "top1"),
+    ("accuracy", "top-3", "top3"),
+)
 
 
-def card(facts: Facts) -> str:
+@dataclass(frozen=True)
+class OnHub:
+    """What the card of a repository of the Hub says beside what the card of a folder says.
+
+    Attributes:
+        repo_id: the repository.
+        base_model: the repository of the checkpoint that this one was compressed from; None: it is not on the Hub.
+        picture: the file of the picture in the repository; "": there is none.
+    """
+
+    repo_id: str
+    base_model: str | None = None
+    picture: str = ""
+
+
+def card(facts: Facts, on_hub: OnHub | None = None) -> str:
     """The model card in Markdown, with the Hub's metadata before it."""
     from huggingface_hub import ModelCardData
 
@@ -38,10 +59,18 @@ def card(facts: Facts) -> str:
         license="apache-2.0",
         library_name="transformers",
         datasets=[corpus["dataset"]] if "dataset" in corpus else None,
+        base_model=facts.parent if on_hub is None else on_hub.base_model,
         model_name=facts.name,
         **own,
     )
-    text = classifier.page(facts, corpora) if classifies(facts) else _page(facts, corpora)
+    places = {
+        "where": on_hub.repo_id if on_hub else f"path/to/{facts.name}",
+        "source": "From the Hub" if on_hub else "From this folder",
+        "picture": f"\n![Size against quality, this checkpoint marked]({on_hub.picture})\n"
+        if on_hub and on_hub.picture
+        else "",
+    }
+    text = classifier.page(facts, corpora, places) if classifies(facts) else _page(facts, corpora, places)
     return f"---\n{shared.to_yaml()}\n---\n\n{text}"
 
 
@@ -57,25 +86,39 @@ def _metadata(facts: Facts, corpora: dict[str, Any]) -> dict[str, Any]:
     return {
         "pipeline_tag": "text-generation",
         "tags": ["rnnlm", facts.layout.cell, "next-word-prediction", "compression"],
-        "metrics": ["perplexity"],
+        "metrics": ["perplexity", "accuracy"],
         "eval_results": [
             EvalResult(
                 task_type="text-generation",
                 dataset_type=corpora[on]["dataset"],
                 dataset_name=corpora[on]["name"],
                 dataset_split=split,
-                metric_type="perplexity",
-                metric_name="word perplexity",
-                metric_value=round(float(found[split]["perplexity"]), 4),
+                metric_type=kind,
+                metric_name=name,
+                metric_value=value,
             )
             for on, found in facts.quality.items()
             if on in corpora
             for split in SPLITS
+            for kind, name, value in (
+                *((kind, name, round(float(found[split][key]), 4)) for kind, name, key in QUALITY),
+                *(measures(facts) if split == "test" else ()),
+            )
         ],
     }
 
 
-def _page(facts: Facts, corpora: dict[str, Any]) -> str:
+def measures(facts: Facts) -> list[tuple[str, str, float]]:
+    """Size and latency on each device for the metadata: type, name, value."""
+    timed = [
+        ("latency", f"ms a token, {latency.device_of(found)}", round(found["milliseconds"][latency.OURS]["median"], 4))
+        for found in facts.latency
+        if latency.OURS in found["milliseconds"]
+    ]
+    return [("bytes", "bytes", facts.size["bytes"]), *timed]
+
+
+def _page(facts: Facts, corpora: dict[str, Any], places: dict[str, str]) -> str:
     """The card of a language model without the metadata."""
     corpus = corpora[facts.corpus]
     return Template((HERE / "template.md").read_text(encoding="utf-8")).substitute(
@@ -93,6 +136,7 @@ def _page(facts: Facts, corpora: dict[str, Any]) -> str:
         latency=latency.section(facts),
         onnx=_onnx_table(facts.onnx),
         commands="\n".join(f"| quality on {on} | `{found['command']}` |" for on, found in facts.quality.items()),
+        **places,
         **{key: f"{facts.size[key]:,}" for key in ("parameters", "nonzeros", "by_rows", "bytes", "tokenizer_bytes")},
         **{key: corpus[key].strip() for key in ("title", "licence", "style", "limits")},
     )

@@ -73,18 +73,25 @@ def metadata(facts: Facts, corpora: dict[str, Any]) -> dict[str, Any]:
                 dataset_split=split,
                 metric_type=metric,
                 metric_name=metric,
-                metric_value=round(float(found[split][metric]), 4),
+                metric_value=value,
             )
             for on, found in facts.quality.items()
             if on in corpora
             for split in SPLITS
-            for metric in metrics
+            for metric, value in (
+                *((metric, round(float(found[split][metric]), 4)) for metric in metrics),
+                *([("bytes", facts.size["bytes"])] if split == "test" else ()),
+            )
         ],
     }
 
 
-def page(facts: Facts, corpora: dict[str, Any]) -> str:
-    """The card without the metadata."""
+def page(facts: Facts, corpora: dict[str, Any], places: dict[str, str]) -> str:
+    """The card without the metadata.
+
+    Args:
+        places: where the card says that the checkpoint is: `where`, `source`, `picture`.
+    """
     corpus, metric = corpora[facts.corpus], metric_of(facts)
     steps = tomllib.loads(facts.recipe).get("compress", [])
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
@@ -103,6 +110,7 @@ def page(facts: Facts, corpora: dict[str, Any]) -> str:
         measure=TABLES[metric][1],
         answer="logits[:, 0].tolist()" if metric == "rmse" else "logits.softmax(1).tolist()",
         commands="\n".join(f"| quality on {on} | `{found['command']}` |" for on, found in facts.quality.items()),
+        **places,
         method=METHOD if any(step.get("method") == "bayes" for step in steps) else "",
         **{key: f"{facts.size[key]:,}" for key in ("parameters", "nonzeros", "by_rows", "bytes", "tokenizer_bytes")},
         **{key: corpus[key].strip() for key in ("title", "licence", "style", "limits", "citation")},

@@ -111,13 +111,17 @@ def roles(names: list[str], layout: Layout) -> list[str]:
     return list(dict.fromkeys(told))
 
 
-def gather(root: Path, name: str) -> Facts:
+def gather(root: Path, name: str, folder: Path | None = None) -> Facts:
     """Reads a checkpoint folder and its results.
+
+    Args:
+        root: of the project, whose bench/results/NAME are the results.
+        folder: the checkpoint; None: the shipped one of this name.
 
     Raises:
         CheckpointError: a file or a result is missing, or a result is not whole or was measured on other weights.
     """
-    folder, results = root / "zoo" / "checkpoints" / name, root / "bench" / "results" / name
+    folder, results = folder or root / "zoo" / "checkpoints" / name, root / "bench" / "results" / name
     files = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     sha256 = {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
     sha256.pop("README.md", None)  # the card comes after the catalog

@@ -20,7 +20,7 @@ WIDTH, HEIGHT = 900, 560
 LEFT, RIGHT, TOP, BOTTOM = 70, 30, 60, 60
 LETTER, LINE = 6.6, 14  # pixels of a letter and of a line of a label
 SMALLEST, LARGEST = 4.5, 15  # radius in pixels
-INK, PALE, POINT, FRONT = "#222222", "#dddddd", "#3b76af", "#c0504d"
+INK, PALE, POINT, FRONT, MARK = "#222222", "#dddddd", "#3b76af", "#c0504d", "#e69f00"
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
@@ -34,15 +34,15 @@ class Point:
     ms: float | None
 
 
-def picture(checkpoints: list[Facts]) -> str:
-    """The SVG of the checkpoints that have a perplexity on CORPUS; "" where none has."""
+def picture(checkpoints: list[Facts], marked: str | None = None) -> str:
+    """The SVG of the checkpoints that have a perplexity on CORPUS, one of them marked; "" where none has."""
     device = _device(checkpoints)
     points = [
         Point(facts.name, facts.size["bytes"] / 1e6, facts.quality[CORPUS]["test"]["perplexity"], _ms(facts, device))
         for facts in checkpoints
         if CORPUS in facts.quality
     ]
-    return _draw(points, device) if points else ""
+    return _draw(points, device, marked) if points else ""
 
 
 def _device(checkpoints: list[Facts]) -> str | None:
@@ -70,7 +70,7 @@ def frontier(points: list[Point]) -> list[Point]:
     return kept
 
 
-def _draw(points: list[Point], device: str | None) -> str:
+def _draw(points: list[Point], device: str | None, marked: str | None) -> str:
     """Axes (size is logarithmic), frontier, points, and a label for each where it covers nothing."""
     low, high = min(p.mb for p in points) / 1.3, max(p.mb for p in points) * 2.2
     best, worst = min(p.perplexity for p in points), max(p.perplexity for p in points)
@@ -113,11 +113,16 @@ def _draw(points: list[Point], device: str | None) -> str:
     lines.append(f'<polyline points="{path}" fill="none" stroke="{FRONT}" stroke-dasharray="5 4"/>')
     for point in sorted(points, key=lambda point: (-radius[point.name], point.name)):
         px, py = spots[point.name]
-        fill = "white" if point.ms is None else POINT
+        fill = MARK if point.name == marked else "white" if point.ms is None else POINT
         lines.append(
             f'<circle cx="{px:.1f}" cy="{py:.1f}" r="{radius[point.name]:.1f}" fill="{fill}" fill-opacity="0.7" '
             f'stroke="{POINT}"/>'
         )
+        if point.name == marked:
+            lines.append(
+                f'<circle cx="{px:.1f}" cy="{py:.1f}" r="{radius[point.name] + 5:.1f}" fill="none" stroke="{MARK}" '
+                'stroke-width="3"/>'
+            )
     for point in sorted(points, key=lambda point: (point.perplexity, point.name)):
         label = point.name.removesuffix(f"-{CORPUS}") + ("" if point.ms is None else f", {point.ms:.3f} ms")
         lines += _label(label, *spots[point.name], radius[point.name], taken)

@@ -1,4 +1,4 @@
-"""Renders cards, the catalog, the README's tables and the picture of docs/ from the folders and their results."""
+"""Renders cards, catalog, versions, the README's tables and the picture of docs/ from the folders and their results."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+from zoo import published
 from zoo.errors import CheckpointError, ZooError
 
 from . import classifier, latency, pareto
@@ -48,6 +49,9 @@ def pages(root: Path) -> dict[Path, str]:
     checkpoints = [gather(root, path.parent.name) for path in folders]
     catalog = {facts.name: facts.catalog_row for facts in checkpoints}
     made = {root / "zoo" / "catalog.json": json.dumps(catalog, indent=2) + "\n"}
+    kept = root / "zoo" / "published.json"
+    known = kept.read_text(encoding="utf-8") if kept.is_file() else ""
+    made[kept] = published.with_shipped(known, {facts.name: facts.sha256 for facts in checkpoints})
     for facts in checkpoints:
         text = card(facts)
         made[root / "model_cards" / "cards" / f"{facts.name}.md"] = text

@@ -1,4 +1,4 @@
-"""The `zoo` command: suggest, list, info, evaluate, and those of `conversion`: compress, export, import."""
+"""The `zoo` command: suggest, list, info, evaluate, pull, check, publish; of `conversion` compress, export, import."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from . import __version__, commands, evaluation
+from . import __version__, commands, evaluation, hub_commands
 from .errors import ZooError
 
 # Commands with a parser of their own, in the module that does the work: command -> (module, help).
@@ -55,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"zoo {__version__}")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    which = "a shipped checkpoint, a folder, or owner/name[@revision] on the Hub"
+    which = "a name of the catalog, name@v1 for a version of it, a folder, or owner/name[@revision] on the Hub"
 
     suggest = verbs.add_parser(
         "suggest", help="the words that may follow a text", description="Suggests the next word of each TEXT."
@@ -67,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     suggest.add_argument("--json", action="store_true", help="one JSON object per TEXT, a line each")
     suggest.set_defaults(run=commands.suggest)
 
-    catalog = verbs.add_parser("list", help="the shipped checkpoints", description="Lists the shipped checkpoints.")
+    catalog = verbs.add_parser("list", help="the checkpoints of the catalog", description="Lists the catalog.")
     catalog.add_argument("--json", action="store_true", help="one JSON object: name -> its row of the catalog")
     catalog.set_defaults(run=commands.list_)
 
@@ -99,6 +100,49 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--threads", type=int, help="CPU threads (default: what torch takes)")
     evaluate.add_argument("--json", action="store_true", help="one JSON object")
     evaluate.set_defaults(run=evaluation.evaluate)
+    _add_hub(verbs, which)
     for command, (_, help_) in DELEGATED.items():  # here for the list of commands only
         verbs.add_parser(command, help=help_, add_help=False)
     return parser
+
+
+def _add_hub(verbs: Any, which: str) -> None:
+    """The commands that get, check and publish checkpoints."""
+    pull = verbs.add_parser(
+        "pull",
+        help="get a checkpoint from the Hub",
+        description="Downloads a checkpoint, every file held to its sha256. HF_ENDPOINT, HF_TOKEN, HF_HOME and "
+        "HF_HUB_OFFLINE mean what they mean everywhere.",
+    )
+    pull.add_argument("name", metavar="NAME", help="a name of the catalog, name@v1, or owner/name[@revision]")
+    pull.add_argument("--to", metavar="DIR", help="the folder that it becomes (default: it stays in the Hub's cache)")
+    pull.add_argument("--json", action="store_true", help="one JSON object")
+    pull.set_defaults(run=hub_commands.pull)
+
+    check = verbs.add_parser(
+        "check",
+        help="whether a checkpoint is whole and computes what it should",
+        description="Loads a checkpoint in a process that has its files only, and compares the outputs with the digest "
+        "stored in it and with those of this package.",
+    )
+    check.add_argument("name", metavar="NAME", help=which)
+    check.add_argument("--json", action="store_true", help="one JSON object")
+    check.set_defaults(run=hub_commands.check)
+
+    publish = verbs.add_parser(
+        "publish",
+        help="put checkpoints or a page on the Hub",
+        description="Completes a checkpoint, loads it in a clean process, uploads what changed in one commit, tags the "
+        "version and records it. Given again, it goes on or changes nothing.",
+    )
+    publish.add_argument("name", metavar="NAME", nargs="?", help="a shipped checkpoint, or a folder")
+    publish.add_argument(
+        "--to", metavar="OWNER[/NAME]", required=True, help="where; the token is HF_TOKEN's or hf auth's"
+    )
+    publish.add_argument("--all", action="store_true", help="every shipped checkpoint, parents first")
+    publish.add_argument("--space", metavar="FOLDER", help="a folder with a static page, as a Space")
+    publish.add_argument("--private", action="store_true", help="make the repository private")
+    publish.add_argument("--dry-run", action="store_true", help="check everything, upload nothing")
+    publish.add_argument("--no-onnx", action="store_true", help="without onnx/")
+    publish.add_argument("--json", action="store_true", help="one JSON object")
+    publish.set_defaults(run=hub_commands.publish)

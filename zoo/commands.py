@@ -14,12 +14,14 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .catalog import LANGUAGE, entries
+from .catalog import LANGUAGE, Entry, entries
 from .errors import CheckpointError, VocabularyError
+from .published import versions
 
 if TYPE_CHECKING:
     from .suggestions import Suggester
 
+ON_HUB = "on the Hub"
 DEFAULTS = ("lr-lstm-650-ptb", "lstm-200-ptb")  # the first of these that is shipped
 
 
@@ -101,19 +103,41 @@ def _lines(interactive: bool) -> Iterator[str]:
 
 
 def list_(given: Namespace) -> int:
-    """The catalog as a table."""
+    """The catalog as a table: here is with the package, cache is the Hub's."""
     rows = entries()
     if given.json:
-        _print_json({name: {**dataclasses.asdict(row)} for name, row in rows.items()})
+        _print_json({name: _list_row(row) for name, row in rows.items()})
         return 0
     if not rows:
         print("no checkpoint is shipped with this copy; a folder or owner/name on the Hub works in every command")
         return 0
-    table = [("name", "parameters", "MB", "quality", "network")]
+    table = [("name", "version", "where", "parameters", "MB", "quality", "network")]
     for row in rows.values():
-        table.append((row.name, f"{row.parameters:,}", f"{row.bytes / 1e6:.2f}", row.headline, row.description))
-    _print_table(table, right=(1, 2))
+        version = versions(row.name)[-1].name if versions(row.name) else ""
+        size = f"{row.bytes / 1e6:.2f}"
+        table.append((row.name, version, _where(row), f"{row.parameters:,}", size, row.headline, row.description))
+    _print_table(table, right=(3, 4))
+    if any(row[2] == ON_HUB for row in table):
+        print("\nto get one that is on the Hub, type: zoo pull NAME")
     return 0
+
+
+def _list_row(row: Entry) -> dict[str, Any]:
+    """A checkpoint of the catalog in JSON, with where it is and its versions."""
+    known = {found.name: {"repo_id": found.repo_id, "revision": found.revision} for found in versions(row.name)}
+    return {**dataclasses.asdict(row), "where": _where(row), "versions": known}
+
+
+def _where(row: Entry) -> str:
+    """Where the files of a checkpoint are."""
+    if row.folder.is_dir():
+        return "here"
+    version = next((found for found in reversed(versions(row.name)) if found.repo_id), None)
+    if version is None:
+        return "nowhere"
+    from .fetching import is_cached
+
+    return "cache" if is_cached(str(version.repo_id), str(version.revision)) else ON_HUB
 
 
 def info(given: Namespace) -> int:

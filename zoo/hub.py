@@ -11,13 +11,15 @@ import json
 import math
 import os
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from .catalog import CHECKPOINTS, entries
 from .errors import CheckpointError
+from .fetching import NEEDED, fetch, sha256_of
+from .published import IDENTITY, Version, names, versions
 
-NEEDED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
-DOWNLOADED = ("*.json", "*.safetensors", "recipe.toml", "README.md")  # no code: the package's own classes are used
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 REPOSITORY = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?")
 BITS = {"BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "U16": 16, "I16": 16, "F16": 16, "BF16": 16}
@@ -25,56 +27,114 @@ BITS |= {"U32": 32, "I32": 32, "F32": 32, "U64": 64, "I64": 64, "F64": 64}
 HEADER_LIMIT = 100_000_000  # bytes; the format's own limit
 
 
+@dataclass(frozen=True)
+class Hosted:
+    """A checkpoint on the Hub: where, and the sha256 of its files if the catalog knows them."""
+
+    repo_id: str
+    revision: str | None
+    sha256: Mapping[str, str] | None = None
+
+
 def folder_of(name: str | Path, revision: str | None = None) -> Path:
-    """The folder of a checkpoint, downloaded first where a repository of the Hub is named.
+    """The folder of a checkpoint, downloaded first where only the Hub has it.
 
     Args:
-        name: an existing folder, the name of a shipped checkpoint, or `owner/name[@revision]` on the Hub.
-        revision: branch, tag or commit of a Hub repository.
+        name: an existing folder, a name of the catalog, `name@v1` for a version of it, or `owner/name[@revision]`.
+        revision: version of a name, or branch, tag or commit of a Hub repository.
 
     Raises:
-        CheckpointError: nothing has this name, or the repository cannot be had.
+        CheckpointError: nothing has this name, the repository cannot be had, or a file is not the catalog's.
     """
+    found = locate(name, revision)
+    return found if isinstance(found, Path) else fetch(found.repo_id, found.revision, found.sha256)
+
+
+def locate(name: str | Path, revision: str | None = None) -> Path | Hosted:
+    """As `folder_of`, but of what is on the Hub it says where, and nothing is downloaded."""
     given = str(name)
     folder = Path(os.path.expanduser(given))  # pathlib's raises for a user that there is not
     if given and folder.is_dir():
         return folder
-    if NAME.fullmatch(given) and (CHECKPOINTS / given).is_dir():
-        return CHECKPOINTS / given
-    repository = REPOSITORY.fullmatch(given) if isinstance(name, str) else None
-    if repository is None:
+    if not isinstance(name, str):
         raise CheckpointError(_unknown(given))
-    asked = repository["revision"]
+    plain, _, asked = given.partition("@")
     if asked and revision and asked != revision:
         raise CheckpointError(f"{given} names revision {asked} and revision={revision!r} another; give one of them")
-    return _download(repository["id"], asked or revision)
+    if NAME.fullmatch(plain) and (asked or "@" not in given):
+        shipped, wanted = CHECKPOINTS / plain, asked or revision
+        if wanted is None and shipped.is_dir():
+            return shipped
+        if shipped.is_dir() or versions(plain):
+            return _version(plain, shipped, wanted)
+    repository = REPOSITORY.fullmatch(given)
+    if repository is None:
+        raise CheckpointError(_unknown(given))
+    return hosted(repository["id"], asked or revision)
+
+
+def hosted(repo_id: str, revision: str | None) -> Hosted:
+    """A repository of the Hub, with the sha256 of its files where one of the catalog's versions is this commit."""
+    for name in names():
+        for version in versions(name):
+            if version.repo_id == repo_id and revision in (version.name, version.revision):
+                return Hosted(repo_id, version.revision, version.sha256)
+    return Hosted(repo_id, revision)
+
+
+def _version(name: str, shipped: Path, wanted: str | None) -> Path | Hosted:
+    """A version of a name of the catalog: the shipped folder if it is that one, else where the Hub has it."""
+    known = versions(name)
+    if wanted is None:  # not shipped here, and the newest is on the Hub or nowhere
+        version = next((version for version in reversed(known) if version.repo_id), None)
+        if version is None:
+            raise CheckpointError(_unknown(name))
+        check_catalog(name, version)
+        return Hosted(str(version.repo_id), version.revision, version.sha256)
+    version = next((version for version in known if wanted in (version.name, version.revision)), None)
+    if version is None:
+        raise CheckpointError(
+            f"{name} has no version {wanted!r}; it has {', '.join(found.name for found in known) or 'none yet'}; "
+            f"also allowed: {name} without a version, or owner/name@revision on the Hub"
+        )
+    found = {file: sha256_of(shipped / file) for file in IDENTITY if (shipped / file).is_file()}
+    if found and version.is_identity_of(found):
+        return shipped
+    if version.repo_id is None:
+        raise CheckpointError(
+            f"{name}@{version.name} is not on the Hub, and the files here are another version; take it from the "
+            f"release that shipped it, or type: zoo info {name}"
+        )
+    return Hosted(version.repo_id, version.revision, version.sha256)
+
+
+def check_catalog(name: str, version: Version) -> None:
+    """Refuses a published version that computes something else than the catalog says of its name.
+
+    Raises:
+        CheckpointError: names the file.
+    """
+    sha256 = entries()[name].sha256 if name in entries() else version.sha256
+    for file in IDENTITY:
+        ours, theirs = str(sha256.get(file))[:12], str(version.sha256.get(file))[:12]
+        if ours != theirs:
+            raise CheckpointError(
+                f"{file} of {name} has sha256 {ours}... in the catalog and {theirs}... as published ({version.name}); "
+                f"one of them is wrong: ask for {name}@{version.name}, or publish it again"
+            )
 
 
 def _unknown(given: str) -> str:
     """What to say of a name that nothing has."""
     shipped = sorted({path.name for path in CHECKPOINTS.glob("[!.]*/") if path.is_dir()} | set(entries()))
     if given in shipped:
-        return f"the files of {given} are not in {CHECKPOINTS}; install the package again"
+        return f"{given} is not on the Hub and its files are not in {CHECKPOINTS}; install the package again"
     close = difflib.get_close_matches(given, shipped, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(close)}? " if close else ""
     return (
         f"no checkpoint or folder is called {given!r}; {hint}shipped: {', '.join(shipped) or 'none'}; "
-        "also allowed: a folder, or owner/name[@revision] on the Hub; to see all, type: zoo list"
+        "also allowed: a folder, name@v1, or owner/name[@revision] on the Hub; to see all, type: zoo list"
     )
-
-
-def _download(repo_id: str, revision: str | None) -> Path:
-    """Fetches a Hub repository, or finds it in the cache; the folder of its snapshot."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(repo_id, revision=revision, allow_patterns=list(DOWNLOADED)))
-    except Exception as error:  # the transport's own exceptions differ between versions of the client
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise CheckpointError(
-            f"no folder {repo_id!r} here, and the Hub repository {repo_id}@{revision or 'main'} cannot be had "
-            f"({reason}); check the name and the network, or for a private one type: hf auth login"
-        ) from error
 
 
 def verify(folder: str | Path) -> None:

@@ -104,8 +104,10 @@ def test_card_metadata_is_that_of_the_hub(root: Path):
     metadata = yaml.safe_load(text.split("---")[1])
     assert metadata["library_name"] == "transformers" and metadata["pipeline_tag"] == "text-generation"
     (index,) = metadata["model-index"]
-    found = {result["dataset"]["split"]: result["metrics"][0]["value"] for result in index["results"]}
-    assert found == {"valid": 91.256, "test": 87.1235}
+    found = {(r["dataset"]["split"], m["name"]): m["value"] for r in index["results"] for m in r["metrics"]}
+    assert found["valid", "word perplexity"] == 91.256 and found["test", "word perplexity"] == 87.1235
+    assert found["test", "top-1"] == 0.2512 and found["test", "top-3"] == 0.4012 and found["test", "bytes"] == 5_309_000
+    assert metadata["base_model"] == "big"
 
 
 def test_readme_keeps_what_is_around_the_table(root: Path):
@@ -195,6 +197,42 @@ def test_readme_without_markers_is_refused(root: Path):
     (root / "README.md").write_text(README.partition(render.BEGIN_LATENCY)[0])
     with pytest.raises(CheckpointError, match="no table of latency; put the lines <!-- latency"):
         render.pages(root)
+
+
+@pytest.mark.parametrize(
+    ("path", "number", "other"),
+    [
+        ("model_cards/cards/tiny.md", "value: 87.1235", "value: 67.1235"),
+        ("model_cards/cards/tiny.md", "| 87.12 |", "| 67.12 |"),
+        ("zoo/checkpoints/tiny/README.md", "| torch | 2.500 |", "| torch | 1.500 |"),
+        ("zoo/catalog.json", "87.1235", "67.1235"),
+        ("README.md", "| 87.12 |", "| 67.12 |"),
+    ],
+)
+def test_a_number_edited_by_hand_is_found(root: Path, path: str, number: str, other: str, capsys):
+    render.main([], root)
+    text = (root / path).read_text()
+    assert number in text
+    (root / path).write_text(text.replace(number, other))
+    capsys.readouterr()
+    assert render.main(["--check"], root) == 1
+    assert f"not up to date: {path}; type: python -m model_cards.render" in capsys.readouterr().err
+    assert render.main([], root) == 0 and (root / path).read_text() == text
+
+
+def test_versions_are_added_and_never_changed(root: Path):
+    kept = root / "zoo/published.json"
+    render.main([], root)
+    first = json.loads(kept.read_text())["checkpoints"]["tiny"]
+    assert set(first) == {"v1"} and set(first["v1"]["sha256"]) == {"config.json", "model.safetensors"}
+    (root / "zoo/checkpoints/tiny/recipe.toml").write_text(RECIPE + "\n")
+    render.main([], root)
+    assert json.loads(kept.read_text())["checkpoints"]["tiny"] == first
+    (root / "zoo/checkpoints/tiny/config.json").write_text(json.dumps(CONFIG | {"eos_token_id": 0}))
+    assert render.main(["--check"], root) == 1
+    render.main([], root)
+    both = json.loads(kept.read_text())["checkpoints"]["tiny"]
+    assert set(both) == {"v1", "v2"} and both["v1"] == first["v1"] != both["v2"]
 
 
 def test_this_project_is_up_to_date():

@@ -153,7 +153,9 @@ def test_list(run, monkeypatch):
         and "2.50" in lines[1]
         and "ptb test perplexity 92.34" in lines[1]
     )
-    assert json.loads(run("list", "--json")[1])["a"]["quality"]["ptb"]["test_top1"] == 0.2
+    assert lines[1].split()[1] == "nowhere"
+    row = json.loads(run("list", "--json")[1])["a"]
+    assert row["quality"]["ptb"]["test_top1"] == 0.2 and row["where"] == "nowhere" and row["versions"] == {}
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])

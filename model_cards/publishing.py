@@ -1,0 +1,129 @@
+"""The card of a checkpoint as it goes to the Hub, with a picture that marks it; no number without its results file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from zoo.catalog import CLASSIFICATION, LANGUAGE, entries
+from zoo.errors import CheckpointError
+from zoo.layout import read_layout
+from zoo.published import versions
+
+from . import pareto
+from .card import HERE, OnHub, card
+from .facts import Facts, forms_in_words, gather
+
+ROOT = Path(__file__).parents[1]
+CARD, PICTURE = "README.md", "size-against-perplexity.svg"
+
+
+def files_of(folder: Path, repo_id: str, root: Path = ROOT) -> dict[str, str]:
+    """The card and its picture: file name -> content.
+
+    Where bench/results has the measurements of these weights, the card is rendered from them. Else the folder's own
+    card is taken if its metadata have no numbers but those of metrics.json, and where there is none, one without
+    numbers is made.
+
+    Args:
+        folder: a checkpoint folder.
+        repo_id: the repository that it goes to.
+
+    Raises:
+        CheckpointError: the folder's card has numbers that no results file has.
+    """
+    own = (folder / CARD).read_text(encoding="utf-8") if (folder / CARD).is_file() else None
+    facts = _measured(root, folder)
+    if facts is None:
+        if own is None:
+            return {CARD: _plain(folder, repo_id)}
+        check_numbers(own, _leaves_of(folder / "metrics.json", folder.name), folder / CARD)
+        return {CARD: own}
+    shipped = root / "zoo" / "checkpoints" / folder.name
+    if folder.resolve() == shipped.resolve() and own is not None and own != card(facts):
+        raise CheckpointError(
+            f"{folder / CARD} is not what the results say; numbers of a card come from bench/results only; type: "
+            "python -m model_cards.render"
+        )
+    if own is not None:
+        check_numbers(own, list(_leaves([facts.quality, facts.size, facts.latency])), folder / CARD)
+    known = [found for name in entries() if (found := _measured(root, root / "zoo" / "checkpoints" / name))]
+    drawn = pareto.picture([*(found for found in known if found.name != facts.name), facts], facts.name)
+    picture = drawn if pareto.CORPUS in facts.quality and "perplexity" in facts.quality[pareto.CORPUS]["test"] else ""
+    parent = next((version.repo_id for version in reversed(versions(facts.parent or "")) if version.repo_id), None)
+    text = card(facts, OnHub(repo_id, parent, PICTURE if picture else ""))
+    return {CARD: text, PICTURE: picture} if picture else {CARD: text}
+
+
+def check_numbers(text: str, known: list[float], path: Path) -> None:
+    """Refuses a card with a number in its metadata that was not measured.
+
+    Args:
+        text: the card.
+        known: every number that was.
+        path: of the card, for the message.
+
+    Raises:
+        CheckpointError: names the number, or the metadata cannot be read.
+    """
+    from huggingface_hub import ModelCard
+
+    try:
+        found = getattr(ModelCard(text).data, "eval_results", None) or []
+    except Exception as error:  # yaml has many
+        raise CheckpointError(f"{path} has metadata that cannot be read: {' '.join(str(error).split())}") from error
+    for result in found:
+        value = result.metric_value
+        digits = len(repr(value).partition(".")[2]) if isinstance(value, float) else 0
+        if not isinstance(value, int | float) or not any(round(number, digits) == value for number in known):
+            raise CheckpointError(
+                f"{path} says {result.metric_type} {value} on {result.dataset_name}, and no results file of these "
+                "weights has that number; measure it: python -m bench.quality, or take it out of the card"
+            )
+
+
+def _measured(root: Path, folder: Path) -> Facts | None:
+    """What was measured on these weights; None where nothing was."""
+    results = root / "bench" / "results" / folder.name
+    return gather(root, folder.name, folder) if (results / "size.json").is_file() else None
+
+
+def _leaves_of(path: Path, name: str) -> list[float]:
+    """The numbers of a metrics.json, and those of the catalog for this name."""
+    numbers = list(_leaves(json.loads(path.read_text(encoding="utf-8")))) if path.is_file() else []
+    entry = entries().get(name)
+    return [*numbers, *(_leaves([{**entry.quality}, entry.bytes]) if entry else ())]
+
+
+def _leaves(value: Any) -> Iterator[float]:
+    """Every number in nested JSON."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            yield from _leaves(inner)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield value
+
+
+def _plain(folder: Path, repo_id: str) -> str:
+    """A card without numbers."""
+    from huggingface_hub import ModelCardData
+
+    layout = read_layout(folder)
+    language = layout.labels is None
+    data = ModelCardData(
+        library_name="transformers",
+        pipeline_tag=LANGUAGE if language else CLASSIFICATION,
+        tags=["rnnlm", layout.cell],
+    )
+    page = Template((HERE / "plain_template.md").read_text(encoding="utf-8")).substitute(
+        name=folder.name,
+        repo_id=repo_id,
+        description=", ".join([layout.describe(), *forms_in_words(layout)]),
+        auto="AutoModelForCausalLM" if language else "AutoModelForSequenceClassification",
+    )
+    return f"---\n{data.to_yaml()}\n---\n\n{page}"

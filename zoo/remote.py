@@ -1,0 +1,222 @@
+"""What a repository of the Hub holds, and what its server's errors mean; only huggingface_hub's public functions.
+
+No message here ever holds a token, not even where a server sends one back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from .errors import CheckpointError
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+SECRET = re.compile(r"\bhf_[A-Za-z0-9]{30,}\b")
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5", ".msgpack")
+
+
+class Unreachable(CheckpointError):
+    """The Hub does not answer, or may not be asked; what the cache has may serve."""
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file of a commit: its size, its sha256 where the Hub keeps it as a large file, and its git object id."""
+
+    path: str
+    size: int | None
+    sha256: str | None
+    oid: str | None
+
+    def is_content_of(self, path: Path) -> bool:
+        """Whether a local file has the content that this one claims."""
+        content = path.read_bytes()
+        if self.sha256:
+            return hashlib.sha256(content).hexdigest() == self.sha256
+        return git_oid(content) == self.oid
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A commit of a repository and every file of it by path; "" and none before the first commit."""
+
+    repo_id: str
+    commit: str
+    private: bool
+    files: dict[str, RemoteFile]
+
+
+def git_oid(content: bytes) -> str:
+    """What git calls a file with this content."""
+    return hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
+
+
+def api() -> HfApi:
+    """The Hub's client with the user's endpoint and token; bars only where a person sees them."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.utils import disable_progress_bars
+
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+    return HfApi()
+
+
+def snapshot(repo_id: str, revision: str | None = None, kind: str = "model") -> Snapshot:
+    """The files of a repository at a revision, every name of them checked.
+
+    Raises:
+        CheckpointError: no such repository or revision, no access, no connection, an answer for another commit, or a
+            file whose name would leave the folder.
+    """
+    try:
+        found: Any = api().repo_info(repo_id, revision=revision, repo_type=kind, files_metadata=True)
+    except Exception as error:  # the transport's own exceptions differ between versions of the client
+        raise explained(error, f"{repo_id}@{revision or 'main'}", "read") from None
+    if not found.sha and not found.siblings:
+        return Snapshot(repo_id, "", bool(found.private), {})  # just created
+    if not isinstance(found.sha, str) or not COMMIT.fullmatch(found.sha):
+        raise CheckpointError(f"the Hub does not say which commit {repo_id}@{revision or 'main'} is; check HF_ENDPOINT")
+    if revision and COMMIT.fullmatch(revision) and found.sha != revision:
+        raise CheckpointError(
+            f"{repo_id}@{revision} was asked for and the Hub answered with commit {found.sha}: a swapped revision; "
+            "nothing was taken from it; check HF_ENDPOINT"
+        )
+    files = {}
+    for sibling in found.siblings or ():
+        check_path(sibling.rfilename, repo_id)
+        sha256 = sibling.lfs.sha256 if sibling.lfs else None
+        files[sibling.rfilename] = RemoteFile(sibling.rfilename, sibling.size, sha256, sibling.blob_id)
+    return Snapshot(repo_id, found.sha, bool(found.private), files)
+
+
+def check_path(path: Any, where: str) -> None:
+    """Refuses the name of a file that would leave its folder, on any system.
+
+    Raises:
+        CheckpointError: names it.
+    """
+    parts = PurePosixPath(path).parts if isinstance(path, str) else ()
+    bad = not parts or path.startswith("/") or ".." in parts or any(sign in path for sign in "\\:\0")
+    if bad or str(PurePosixPath(path)) != path:
+        raise CheckpointError(
+            f"{where} lists a file {redacted(repr(path))}, which would be written outside of the folder; nothing was "
+            "taken from it; allowed are plain names such as config.json and onnx/model.onnx"
+        )
+
+
+def refuse_pickles(found: Snapshot) -> None:
+    """Refuses a repository that has its weights in another form than safetensors.
+
+    Raises:
+        CheckpointError: says what it has instead.
+    """
+    if "model.safetensors" in found.files:
+        return
+    pickles = sorted(path for path in found.files if path.endswith(PICKLES))
+    if pickles:
+        raise CheckpointError(
+            f"{found.repo_id} has {', '.join(pickles[:3])} and no model.safetensors; such files can run code when they "
+            "are loaded, so the zoo reads safetensors only; of weights of your own, type: zoo import"
+        )
+    raise CheckpointError(
+        f"{found.repo_id} holds no model.safetensors, so it is no checkpoint of the zoo; check the name"
+    )
+
+
+def is_offline() -> bool:
+    """Whether the user forbids the network."""
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE)
+
+
+def has_xet() -> bool:
+    """Whether the Hub that is asked has the storage that its own client prefers."""
+    from huggingface_hub import constants
+
+    return constants.ENDPOINT.rstrip("/") == "https://huggingface.co"
+
+
+@contextlib.contextmanager
+def without_warnings() -> Iterator[None]:
+    """Keeps the client from saying that it goes without Xet."""
+    from huggingface_hub.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def token() -> str | None:
+    """The user's token, if there is one."""
+    from huggingface_hub import get_token
+
+    return get_token()
+
+
+def redacted(text: str) -> str:
+    """A text on one line, without tokens and without the password of an address."""
+    for secret in (token(), os.environ.get("HF_TOKEN"), os.environ.get("HUGGING_FACE_HUB_TOKEN")):
+        if secret and secret.strip():
+            text = text.replace(secret.strip(), "<token>")
+    text = re.sub(r"(https?://)[^/\s@]*@", r"\1", SECRET.sub("<token>", text))
+    return " ".join(text.split())
+
+
+def explained(error: BaseException, what: str, verb: str) -> CheckpointError:
+    """An error of the client in one line: what was wanted, what the Hub said, what to do.
+
+    Args:
+        what: a repository and perhaps a revision.
+        verb: "read" or "write".
+    """
+    if isinstance(error, CheckpointError):
+        return error
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    name, endpoint = type(error).__name__, os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    said = getattr(error, "server_message", None) or str(error) or name
+    said = redacted(said)[:300].rstrip(".")
+    login = "set HF_TOKEN to a token that has access, or type: hf auth login"
+    if is_offline():
+        why, do = "HF_HUB_OFFLINE is set and the cache does not have all of it", "unset HF_HUB_OFFLINE, then the same"
+    elif name == "RevisionNotFoundError":
+        why, do = "there is no such revision", "give a branch, a tag such as v1, or a commit that it has"
+    elif name == "GatedRepoError":
+        why, do = f"access is granted by its owner ({said})", "ask for it on its page, then " + login
+    elif status == 401 and "credentials" in said.lower():
+        why, do = "the Hub does not accept the token (401)", login
+    elif name == "RepositoryNotFoundError" or status in (401, 404):
+        why, do = f"there is no such repository, or it is private ({status})", f"check the name, or {login}"
+    elif status == 403:
+        why, do = f"the token may not {verb} it (403: {said})", f"check the owner's name, or {login}"
+    elif status == 402:
+        why, do = f"the owner's plan does not allow it (402: {said})", "see the owner's settings on the Hub"
+    elif status in (409, 412):
+        why, do = f"somebody else changed it at the same moment ({status}: {said})", "give the same command again"
+    elif status == 429:
+        why, do = "the Hub asks to wait (429)", "give the same command again later; it goes on where it was"
+    elif status is not None and status >= 500:
+        why, do = f"the Hub has an error of its own ({status}: {said})", "give the same command again later"
+    elif status is not None:
+        why, do = f"the Hub refused it ({status}: {said})", "check the name and HF_ENDPOINT"
+    elif isinstance(error, OSError) and error.errno and not isinstance(error, ConnectionError):
+        why, do = f"{error.filename or 'the disk'}: {error.strerror}", "make room or choose another HF_HOME"
+    else:
+        why = f"{redacted(endpoint)} cannot be reached or broke off ({said})"
+        do = "check the network and HF_ENDPOINT, then give the same command again"
+    silent = is_offline() or status in (None, 429) or (status or 0) >= 500
+    kind = Unreachable if silent and not str(why).startswith("there is no") else CheckpointError
+    return kind(f"the Hub repository {what} cannot be {'written' if verb == 'write' else 'had'}: {why}; {do}")
