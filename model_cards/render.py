@@ -1,4 +1,4 @@
-"""Renders cards, catalog, versions, the README's tables and the picture of docs/ from the folders and their results."""
+"""Renders cards, catalog, versions, the README's tables, and tables and picture of docs/ from folders and results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from zoo import published
 from zoo.errors import CheckpointError, ZooError
 
-from . import classifier, latency, pareto
+from . import classifier, latency, pareto, tables
 from .card import card, classifies
 from .facts import Facts, gather
 
@@ -67,6 +67,7 @@ def pages(root: Path) -> dict[Path, str]:
     shown = f"![Size against test perplexity]({PICTURE})" if picture else ""
     timed = f"{latency.table(language)}\n\n{shown}".rstrip()
     made[readme] = _between(text, BEGIN_LATENCY, END_LATENCY, timed, readme)
+    made[root / tables.PAGE] = tables.page(checkpoints)
     return made
 
 

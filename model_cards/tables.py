@@ -1,0 +1,174 @@
+"""The tables of the paper and of the thesis with this zoo beside them: docs/paper-tables.md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path
+
+from zoo.errors import ZooError
+
+from . import thesis
+from .facts import Facts, gather
+from .frontier import frontier
+from .latency import OURS, PHONE, device_of
+from .matching import Row, differs, numbers_of, of_method, perplexity, rows
+
+COMMAND = "python -m model_cards.tables"
+ROOT = Path(__file__).parents[1]
+PAGE = "docs/paper-tables.md"
+NONE = "–"
+INTRODUCTION = f"""<!-- Made by {COMMAND}; it is not edited by hand. -->
+# The papers' tables, and ours beside them
+
+A checkpoint counts for a row where its method is the same (cell, what is compressed and how) and it has no more
+parameters than the row's network, biases counted and of sparse matrices the numbers that are not zero. Shown is the one
+of these with the lowest test perplexity, and in how far it is another network. Perplexities are static ones of the
+shipped files, over all 82,430 targets. MB are those of weights and config; ours hold 16 bits a number or fewer, the
+paper's 32. "Predicted" is a time on the paper's phone, the {PHONE}, that was computed from the paper's own timings, not
+measured; measured is the median of `{OURS}` on the device that most checkpoints were timed on. For a row of the thesis
+ours has the same prior, with or without groups, and is sparsified in at least the same parts; where the thesis counts
+words, it has no more of them.
+"""
+
+
+def page(checkpoints: list[Facts]) -> str:
+    """The page in Markdown."""
+    parts = [INTRODUCTION, f"## By size\n\n{frontier(checkpoints)}\n", f"## By method\n\n{by_method(checkpoints)}\n"]
+    for number, what in ((1, "compression of the whole network"), (3, "the output layer alone")):
+        parts.append(f"## Grachev et al. 2019, Table {number}: {what}\n\n{table(number, checkpoints)}\n")
+    titles = {1: "starting points", 2: "layers", 3: "methods on rated reviews", 4: "methods on IMDb"}
+    parts += [f"## Thesis, Table {n}: {what}\n\n{thesis.table(n, checkpoints)}\n" for n, what in titles.items()]
+    names = [facts.name for facts in checkpoints if f"[{facts.name}]" in "".join(parts)]
+    parts.append("\n".join(f"[{name}]: ../model_cards/cards/{name}.md" for name in names))
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def table(number: int, checkpoints: list[Facts]) -> str:
+    """Table 1 or 3 of the paper, ours beside it."""
+    timed, device = number == 1, device_of_most(checkpoints)
+    heads = ["the paper's row", "MB", "M parameters", "perplexity", *(["Mali ms"] if timed else []), "ours", "MB"]
+    heads += ["parameters", "perplexity", "lower", "predicted Mali ms", f"ms measured on {device}", "differs in"]
+    lines = [f"| {' | '.join(heads)} |", f"|---|{'---:|' * (4 if timed else 3)}---|{'---:|' * 3}---|---:|---:|---|"]
+    for row in rows():
+        if row.table == number:
+            times = [f"{row.printed['mali_ms']:.2f}"] if timed else []
+            printed = [f"{row.printed[key]:g}" for key in ("size_mb", "parameters_m", "test_perplexity")]
+            lines.append(f"| {' | '.join([row.name, *printed, *times, *_ours(row, checkpoints, device)])} |")
+    for row in rows():
+        if row.table == number and not row.agrees:
+            numbers = f"{row.numbers / 1e6:.2f}M"
+            lines += ["", f"{row.name}: as it is described it has {numbers} parameters; ours are compared with these."]
+    return "\n".join(lines)
+
+
+def _ours(row: Row, checkpoints: list[Facts], device: str) -> list[str]:
+    """The cells of our side."""
+    found = of_method(row.method, checkpoints, row.numbers)
+    if not found:
+        return [f"recipe only, not trained: `{row.recipe}`", *[NONE] * 7]
+    facts = found[0]
+    return [
+        f"[{facts.name}]",
+        f"{facts.size['bytes'] / 1e6:.2f}",
+        f"{numbers_of(facts):,}",
+        f"{perplexity(facts):.2f}",
+        "yes" if perplexity(facts) < row.printed["test_perplexity"] else "no",
+        _predicted(facts),
+        _measured(facts, device),
+        differs(facts, row, checkpoints),
+    ]
+
+
+def _predicted(facts: Facts) -> str:
+    """Predicted milliseconds on the paper's phone, in the paper's way."""
+    told = [
+        f"{one['milliseconds']:.2f}"
+        for found in facts.predicted
+        if found["device"] == PHONE
+        for one in found["predictions"]
+        if "milliseconds" in one
+    ]
+    return ", ".join(told) or NONE
+
+
+def device_of_most(checkpoints: list[Facts]) -> str:
+    """The device and threads on which most checkpoints were timed, the first by name of equals."""
+    found = Counter(device_of(one) for facts in checkpoints for one in facts.latency if _timed(one))
+    return min(found, key=lambda device: (-found[device], device), default="no device yet")
+
+
+def _measured(facts: Facts, device: str) -> str:
+    """The median of our step on a device."""
+    told = [
+        f"{found['milliseconds'][OURS]['median']:.2f}"
+        for found in facts.latency
+        if _timed(found) and device_of(found) == device
+    ]
+    return ", ".join(told) or NONE
+
+
+def _timed(found: dict) -> bool:
+    """Whether a result times our step."""
+    return "median" in found["milliseconds"].get(OURS, {})
+
+
+def by_method(checkpoints: list[Facts]) -> str:
+    """Each method of Tables 1 and 3: the best of the paper's rows that ours beats, with no more parameters."""
+    lines = [
+        "| method | the paper's best row | the best that ours beats | M parameters | perplexity "
+        "| ours | parameters | perplexity |",
+        "|---|---|---|---:|---:|---|---:|---:|",
+    ]
+    for name in dict.fromkeys(row.method for row in rows()):
+        of_it = sorted((row for row in rows() if row.method == name), key=lambda row: row.printed["test_perplexity"])
+        cells = [name, f"{of_it[0].name} ({of_it[0].printed['test_perplexity']:g})"]
+        beaten = [
+            (row, found[0])
+            for row in of_it
+            if (found := of_method(name, checkpoints, row.numbers))
+            and perplexity(found[0]) < row.printed["test_perplexity"]
+        ]
+        if beaten:
+            row, facts = beaten[0]
+            cells += [
+                row.name,
+                f"{row.printed['parameters_m']:g}",
+                f"{row.printed['test_perplexity']:g}",
+                f"[{facts.name}]",
+            ]
+            cells += [f"{numbers_of(facts):,}", f"{perplexity(facts):.2f}"]
+        elif others := of_method(name, checkpoints):
+            facts = others[0]
+            cells += ["none yet", NONE, NONE, f"[{facts.name}]", f"{numbers_of(facts):,}", f"{perplexity(facts):.2f}"]
+        else:
+            cells += ["none yet", NONE, NONE, "recipe only, not trained", NONE, NONE]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
+    """Writes the page, or with --check says whether it is up to date."""
+    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where the page is not up to date")
+    check = parser.parse_args(arguments).check
+    try:
+        names = sorted(path.parent.name for path in (root / "zoo" / "checkpoints").glob("[!.]*/config.json"))
+        text = page([gather(root, name) for name in names])
+    except ZooError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    path = root / PAGE
+    stale = not path.is_file() or path.read_text(encoding="utf-8") != text
+    if stale and check:
+        print(f"not up to date: {PAGE}; type: {COMMAND}", file=sys.stderr)
+    elif stale:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="\n")
+        print(f"wrote {PAGE}")
+    return 1 if stale and check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
