@@ -1,0 +1,205 @@
+"""What a person has typed, beside the weights: a log of words, from which a cache and word pairs are counted.
+
+Only the log is kept. Counts come from it anew after every word, so what is taken out of the log has left no trace.
+Interpolation: P(w) = (1 - a - b) model(w) + a U(w) + b B(w), U: words by recency, B: those after the word before,
+a = SINGLE u / (u + SINGLE_HALF), b = PAIR v / (v + PAIR_HALF), u and v the weights of the two kinds of evidence. An
+empty log changes nothing.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import ZooError
+from ..typed_text import is_word
+
+MOST = 10_000  # words of the log; the oldest goes
+LONGEST = 40  # letters of a word that is learnt
+DIGITS = 4  # digits from which a word is a number that nobody should find again
+HALF_LIFE = 2000  # words after which an occurrence counts half
+SINGLE, SINGLE_HALF = 0.1, 500.0
+PAIR, PAIR_HALF = 0.3, 3.0
+FORMAT = 1
+
+
+class Event(NamedTuple):
+    """A word that was typed.
+
+    previous: the word or sign before it; "": none, it starts a message; None: one that was not learnt.
+    day: as in 2026-11-28.
+    """
+
+    word: str
+    previous: str | None
+    day: str
+
+
+class Learnt(NamedTuple):
+    """What `Personal.learn` did: the word added, the one that went for it, and how often anything was forgotten."""
+
+    added: Event
+    gone: Event | None
+    forgettings: int
+
+
+class Mixed(NamedTuple):
+    """A model's distribution with a person's words in it.
+
+    log_probs: [V]. personal: ids whose probability is mostly the person's. own: words outside the vocabulary with their
+    log probabilities, by alphabet.
+    """
+
+    log_probs: np.ndarray
+    personal: frozenset[int]
+    own: tuple[tuple[str, float], ...]
+
+
+class Personal:
+    """The words of one person, at most 10,000; one thread at a time.
+
+    Args:
+        today: gives the day of a word, for tests and replays.
+    """
+
+    def __init__(self, today: Any = lambda: datetime.date.today().isoformat()):
+        self._today = today
+        self._events: deque[Event] = deque()
+        self.version = 0  # another one after every change
+        self._forgettings = 0
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Personal) and self._events == other._events
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def learn(self, word: str, previous: str | None) -> Learnt | None:
+        """Adds a word; None: such a word is not learnt."""
+        if not learnable(word):
+            return None
+        event = Event(word, previous, str(self._today()))
+        self._events.append(event)
+        self.version += 1
+        gone = self._events.popleft() if len(self._events) > MOST else None
+        return Learnt(event, gone, self._forgettings)
+
+    def unlearn(self, learnt: Learnt) -> None:
+        """Takes a word back that was learnt; nothing happens if it was forgotten meanwhile."""
+        cut = learnt.added._replace(previous=None)  # what it has become if the word before was forgotten
+        for place in range(len(self._events) - 1, -1, -1):
+            if self._events[place] in (learnt.added, cut):
+                del self._events[place]
+                if learnt.gone is not None and learnt.forgettings == self._forgettings:
+                    self._events.appendleft(learnt.gone)
+                self.version += 1
+                return
+
+    def forget(self, word: str) -> int:
+        """Forgets a word in every case of its letters; how many occurrences there were."""
+        key = word.lower()
+        kept = [event for event in self._events if event.word.lower() != key]
+        return self._keep(
+            event._replace(previous=None) if event.previous is not None and event.previous.lower() == key else event
+            for event in kept
+        )
+
+    def forget_day(self, day: str) -> int:
+        """Forgets all words of a day, written as in 2026-11-28; how many there were."""
+        return self._keep(event for event in self._events if event.day != day)
+
+    def forget_all(self) -> int:
+        """Forgets everything; how many words there were."""
+        return self._keep(())
+
+    def _keep(self, events: Iterable[Event]) -> int:
+        before, self._events = len(self._events), deque(events)
+        self.version += 1
+        self._forgettings += 1
+        return before - len(self._events)
+
+    def export(self) -> dict[str, Any]:
+        """Everything that is known, as JSON."""
+        return {"format": FORMAT, "words": [list(event) for event in self._events]}
+
+    def load(self, exported: Mapping[str, Any]) -> None:
+        """Replaces everything by what `export` gave.
+
+        Raises:
+            ZooError: it is no such export, or has too many words.
+        """
+        try:
+            events = [Event(*map(_text, row)) for row in exported["words"]]  # type: ignore[arg-type]
+            whole = exported["format"] == FORMAT and all(e.word and learnable(e.word) and e.day for e in events)
+        except (KeyError, TypeError, ValueError):
+            whole, events = False, []
+        if not whole or len(events) > MOST:
+            raise ZooError(
+                f"this is no export of personal words (format {FORMAT}, at most {MOST:,}); give one of export()"
+            )
+        self._keep(events)
+
+    def words(self) -> dict[str, int]:
+        """How often each word is in the log."""
+        counts: dict[str, int] = {}
+        for event in self._events:
+            counts[event.word] = counts.get(event.word, 0) + 1
+        return counts
+
+    def mixed(self, log_probs: np.ndarray, previous: str | None, ids: Mapping[str, int]) -> Mixed:
+        """A model's log probabilities [V] with this person's words; the very same array where there are none.
+
+        Args:
+            previous: the word or sign before, as in `Event`.
+            ids: of the words of the vocabulary.
+        """
+        if not self._events:
+            return Mixed(log_probs, frozenset(), ())
+        single, pairs = _counts(self._events, previous)
+        u, v = sum(single.values()), sum(pairs.values())
+        a, b = SINGLE * u / (u + SINGLE_HALF), PAIR * v / (v + PAIR_HALF)
+        out = log_probs + np.float32(math.log1p(-a - b))
+        personal, own = set(), []
+        for word, weight in single.items():
+            share = a * weight / u + (b * pairs[word] / v if word in pairs else 0.0)
+            token = ids.get(word)
+            if token is None:
+                own.append((word, math.log(share)))
+                continue
+            general = (1 - a - b) * math.exp(float(log_probs[token]))
+            out[token] = math.log(general + share)
+            if share > general:
+                personal.add(token)
+        return Mixed(out, frozenset(personal), tuple(sorted(own)))
+
+
+def learnable(word: str) -> bool:
+    """Whether a word is remembered: not signs, long numbers or very long words."""
+    return is_word(word) and len(word) <= LONGEST and sum(map(str.isdigit, word)) < DIGITS
+
+
+def _counts(events: Iterable[Event], previous: str | None) -> tuple[dict[str, float], dict[str, float]]:
+    """Weight of every word, and of those that followed `previous`; the latest word weighs 1."""
+    single: dict[str, float] = {}
+    pairs: dict[str, float] = {}
+    weight, decay = 1.0, 0.5 ** (1 / HALF_LIFE)
+    for event in reversed(events):  # type: ignore[call-overload]
+        single[event.word] = single.get(event.word, 0.0) + weight
+        if previous is not None and event.previous == previous:
+            pairs[event.word] = pairs.get(event.word, 0.0) + weight
+        weight *= decay
+    return single, pairs
+
+
+def _text(value: Any) -> str | None:
+    """A text or None, as JSON has it."""
+    if value is None or isinstance(value, str):
+        return value
+    raise TypeError(type(value).__name__)
