@@ -16,6 +16,7 @@ DELEGATED = {
     "compress": ("conversion.compress", "make a smaller checkpoint of one"),
     "export": ("conversion.exporters", "write a checkpoint as ONNX or for a device"),
     "import": ("conversion.importers", "make a checkpoint of other people's weights"),
+    "keyboard": ("zoo.keyboard.terminal", "type with suggestions in the terminal"),
 }
 
 
