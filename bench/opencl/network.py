@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo.forms import LowRank
 from zoo.runtime import Layer, NumpyModel
 
 from .packing import gate_order, take
@@ -36,8 +37,7 @@ def plan_of(model: NumpyModel, settings: Settings, half: bool, top: int) -> Plan
     V = layout.vocab_size
     plan.vector("logits", V, -np.inf)
     bias = np.broadcast_to(model.head_bias, (V,))
-    plan.product("head", model.head, x, "logits", bias)
-    best(plan, V)
+    output(plan, "head", model.head, x, bias)
     return plan
 
 
@@ -62,9 +62,7 @@ def layer_of(plan: Plan, number: int, layer: Layer, cell: str, hidden: int, x: s
     return after
 
 
-def _lstm(
-    plan: Plan, name: str, number: int, layer: Layer, H: int, coupled: bool, x: str, h: str, out: str
-) -> None:
+def _lstm(plan: Plan, name: str, number: int, layer: Layer, H: int, coupled: bool, x: str, h: str, out: str) -> None:
     """In one call where both matrices are stored number by number, else product by product.
 
     coupled: a CIFG, whose forget gate is 1 - i.
@@ -86,9 +84,10 @@ def _lstm(
         fields |= {f"OFFSET_{side}": packed.offset, f"AT_{side}": scratch, "TILES": packed.tiles}
         args += [(BYTES, f"{name}.{side}.w"), (BYTES, f"{name}.{side}.s")]
         scratch += packed.scratch
-    bias = plan.array(f"{name}.bias", take(layer.bias, order))
+    told, bias = plan.narrow_bias(plan.array(f"{name}.bias", take(layer.bias, order)))
+    fields |= told
     sums = plan.vector(f"{name}.sums", len(order))
-    args += [(FLOATS, bias), (FLOATS, x), (FLOATS, h), ("float", sums), c, ("float", out)]
+    args += [bias, (FLOATS, x), (FLOATS, h), ("float", sums), c, ("float", out)]
     plan.call("gates", fields, args, scratch=scratch, items=int(fields["TILES"]))
 
 
@@ -116,16 +115,36 @@ def _gru(plan: Plan, name: str, layer: Layer, H: int, O: int, x: str, h: str, af
     plan.call("gru_mix", {"UNITS": O}, args, items=O)
 
 
+def output(plan: Plan, name: str, form: Any, x: str, bias: np.ndarray) -> None:
+    """The output layer and its best words; in one call where the last matrix is stored number by number."""
+    if isinstance(form, LowRank):
+        between = plan.vector(f"{name}.between", rows_of(form.right))
+        plan.product(f"{name}.right", form.right, x, between)
+        output(plan, f"{name}.left", form.left, between, bias)
+    elif isinstance(form, LEAVES):
+        fields, args, more = plan.tiles(name, form, plan.bias(name, bias, len(bias), -np.inf))
+        _answer(plan, "output", fields, [*args, (FLOATS, x), ("float", "logits")], **more)
+    else:
+        plan.product(name, form, x, "logits", bias)
+        best(plan, len(bias))
+
+
 def best(plan: Plan, V: int) -> None:
     """The `top` best ids and their log probabilities, from the vector `logits` to the buffer `result`."""
-    tiles, joins = -(-V // plan.settings.rows), plan.calls[-1].file == "product"
+    tiles = -(-V // plan.settings.rows)
+    _answer(plan, "top", {"TILES": tiles}, [(FLOATS, "logits")], items=tiles)
+
+
+def _answer(
+    plan: Plan, file: str, fields: dict[str, Any], args: list[tuple[str, str]], items: int, scratch: int = 0
+) -> None:
+    """The call that finds the best, and another one where several work-items share in it."""
     one = plan.settings.one_launch and plan.settings.lanes == 1
     plan.vectors["result"] = np.zeros(2 * plan.top, np.int32)
-    into = "result" if one else "parts"
-    fields = {"TILES": tiles, "IS_ALONE": int(one)}
-    plan.call("top", fields, [(FLOATS, "logits"), ("int", into)], items=tiles, joins=joins)
+    into = ("int", "result" if one else "parts")
+    plan.call(file, {**fields, "IS_ALONE": int(one)}, [*args, into], items=items, scratch=scratch)
     if not one:
-        groups = 1 if plan.settings.one_launch else plan.settings.groups or -(-tiles // plan.settings.lanes)
+        groups = 1 if plan.settings.one_launch else plan.settings.groups or -(-items // plan.settings.lanes)
         parts = groups * plan.settings.lanes
         plan.vectors["parts"] = np.zeros(parts * (2 * plan.top + 2), np.int32)
         scratch = plan.settings.lanes * (2 * plan.top + 2)

@@ -14,7 +14,7 @@ from zoo.leaves import Dense, Int4, Int8
 
 from .settings import Settings
 
-WIDEST = 8192  # columns whose products of 12 and 8 bits sum up to less than 2 ** 31
+WIDEST = 4096  # columns whose products of 12 and 8 bits sum up to less than 2 ** 31
 
 
 def pad(count: int, to: int = 16) -> int:
@@ -80,10 +80,18 @@ def take(values: np.ndarray, order: np.ndarray) -> np.ndarray:
     return taken
 
 
+def narrow(values: np.ndarray, half: bool) -> np.ndarray:
+    """Floats in 16 bits where `half` is wanted and changes none of them, else in 32."""
+    values = values.astype(np.float32)
+    with np.errstate(over="ignore"):
+        halfs = values.astype(np.float16)
+    return halfs if half and (halfs == values).all() else values
+
+
 def pack(leaf: Dense | Int8 | Int4, order: np.ndarray, settings: Settings, half: bool) -> Packed:
     """A matrix of any leaf form; `half`: floats are stored in 16 bits."""
     if isinstance(leaf, Int8):
-        return _int8(leaf, order, settings)
+        return _int8(leaf, order, settings, half)
     if isinstance(leaf, Int4):
         return _int4(leaf, order, settings, half)
     N = leaf.weight.shape[1]
@@ -101,7 +109,7 @@ def pack(leaf: Dense | Int8 | Int4, order: np.ndarray, settings: Settings, half:
     )
 
 
-def _int8(leaf: Int8, order: np.ndarray, settings: Settings) -> Packed:
+def _int8(leaf: Int8, order: np.ndarray, settings: Settings, half: bool) -> Packed:
     """A scale per row; a matrix in 256 steps has the same one in every row, and an offset."""
     M, N = leaf.size
     if N > WIDEST:
@@ -111,17 +119,16 @@ def _int8(leaf: Int8, order: np.ndarray, settings: Settings) -> Packed:
     S = pad(N) // 4
     q = np.zeros((len(order), 4 * S), np.int8)
     q[:, :N] = take(leaf.weight, order)
-    scale = take(np.broadcast_to(leaf.scale[:, 0], (M,)).astype(np.float32), order)
-    excess = -2048 * q.sum(axis=1, dtype=np.int32)
-    offset = float(leaf.offset)
+    scale = narrow(take(np.broadcast_to(leaf.scale[:, 0], (M,)), order), half)
+    offset, is_half = float(leaf.offset), int(scale.dtype == np.float16)
     return Packed(
-        weight=_tiled(q.reshape(len(order), S, 4), settings),
-        scale=np.concatenate([scale.view(np.uint8), excess.view(np.uint8)]),
+        weight=_tiled((q.view(np.uint8) ^ 128).reshape(len(order), S, 4), settings),
+        scale=scale.view(np.uint8),
         tiles=_tiles(order, settings),
         columns=N,
         stage=f"bring(v, x, {N}), quantise12(v, {N})",
-        dot=f"dot_i8(w, s, v, tile, {N}, {len(order)})",
-        number=f"at_i8(w, s, m, n, {N}, {as_float(offset)})",
+        dot=f"dot_i8(w, s, v, tile, {N}, {is_half})",
+        number=f"at_i8(w, s, m, n, {N}, {as_float(offset)}, {is_half})",
         offset=offset,
         scratch=_scratch(settings, N, 8 * S),
     )
@@ -137,12 +144,11 @@ def _int4(leaf: Int4, order: np.ndarray, settings: Settings, half: bool) -> Pack
     steps = np.zeros((len(order), G, wide), np.uint8)
     steps[..., :group] = take(columns.reshape(-1, G, group), order)
     steps = steps.reshape(len(order), G * wide // 8, 8)
-    scale = take(leaf.scale, order)
-    half = bool(half and (scale == scale.astype(np.float16)).all())
-    fields = f"{G}, {wide // 8}, {int(half)}"
+    scale = narrow(take(leaf.scale, order), half)
+    fields = f"{G}, {wide // 8}, {int(scale.dtype == np.float16)}"
     return Packed(
         weight=_tiled(steps[..., :4] | steps[..., 4:] << 4, settings),
-        scale=_tiled(scale.astype(np.float16 if half else np.float32)[..., None], settings),
+        scale=_tiled(scale[..., None], settings),
         tiles=_tiles(order, settings),
         columns=N,
         stage=f"bring(v, x, {N}), quantise8(v, {N}, {G * wide}, {group}, {wide})",

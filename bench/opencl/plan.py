@@ -14,7 +14,7 @@ import numpy as np
 from zoo.forms import LowRank, Sparse, TensorTrain
 from zoo.leaves import Dense, Int4, Int8
 
-from .packing import Packed, as_float, in_order, pack, pad
+from .packing import Packed, as_float, in_order, narrow, pack, pad
 from .settings import Settings
 
 LEAVES = (Dense, Int8, Int4)
@@ -32,7 +32,6 @@ class Call:
         args: type and name of the buffer of each argument.
         scratch: ints of local memory.
         items: work-items that find work.
-        joins: its work-items read only what they themselves wrote in the call before it.
     """
 
     file: str
@@ -40,7 +39,6 @@ class Call:
     args: tuple[tuple[str, str], ...]
     scratch: int = 0
     items: int = 1
-    joins: bool = False
 
 
 @dataclass
@@ -72,12 +70,19 @@ class Plan:
         self.arrays[name] = contents if contents.size else np.zeros(4, np.uint8)  # there are no empty buffers
         return name
 
-    def bias(self, name: str, values: np.ndarray | None, rows: int) -> str:
+    def bias(self, name: str, values: np.ndarray | None, rows: int, fill: float = 0.0) -> str:
         """The buffer `name.bias`, with room as `vector` has it; one number where there is no bias."""
-        filled = np.zeros(pad(rows + 2 * self.settings.rows) if values is not None else 1, np.float32)
+        filled = np.full(pad(rows + 2 * self.settings.rows) if values is not None else 1, fill, np.float32)
         if values is not None:
             filled[:rows] = values
         return self.array(f"{name}.bias", filled)
+
+    def narrow_bias(self, bias: str) -> tuple[dict[str, str], tuple[str, str]]:
+        """Macros and argument of a bias that lies in halfs where that changes none of its numbers."""
+        values = self.arrays[bias] = narrow(self.arrays[bias], self.half)
+        self.touched += values.nbytes
+        kind, read = ("half", "LOAD_HALF(p)") if values.dtype == np.float16 else ("float", "LOAD(p)")
+        return {"BIAS(p)": read, "NUMBERS": kind}, (f"const {kind}", bias)
 
     def call(self, file: str, defines: dict[str, Any], args: list[tuple[str, str]], **more: Any) -> None:
         """One call more."""
@@ -115,17 +120,17 @@ class Plan:
             fields, args = self._sparse(name, form)
             self.call("sparse", {**fields, "M": rows, **known}, args + ends, items=rows)
             return
-        packed = self.matrix(name, form, in_order(rows, self.settings), self.half)
+        fields, args, more = self.tiles(name, form, self.bias(name, bias, rows))
+        self.call("product", {**fields, "M": rows, **known}, [*args, *ends[1:]], **more)
+
+    def tiles(self, name: str, leaf: Any, bias: str) -> tuple[dict[str, Any], list[tuple[str, str]], dict[str, int]]:
+        """Macros, first arguments and sizes of a product with a matrix that is stored number by number."""
+        packed = self.matrix(name, leaf, in_order(size_of(leaf)[0], self.settings), self.half)
         self.touched += packed.touched
-        fields = {
-            "STAGE(v, x)": packed.stage,
-            "DOT(w, s, v, tile)": packed.dot,
-            "OFFSET": packed.offset,
-            "TILES": packed.tiles,
-            "M": rows,
-        }
-        args = [(BYTES, f"{name}.w"), (BYTES, f"{name}.s"), *ends]
-        self.call("product", {**fields, **known}, args, scratch=packed.scratch, items=packed.tiles)
+        told, added = self.narrow_bias(bias)
+        fields = {"STAGE(v, x)": packed.stage, "DOT(w, s, v, tile)": packed.dot, "OFFSET": packed.offset}
+        args = [(BYTES, f"{name}.w"), (BYTES, f"{name}.s"), added]
+        return {**fields, "TILES": packed.tiles, **told}, args, {"scratch": packed.scratch, "items": packed.tiles}
 
     def _train(self, name: str, form: TensorTrain, x: str, y: str, bias: np.ndarray | None, known: dict) -> None:
         """The last core first (Novikov et al. 2015, section 4)."""

@@ -40,13 +40,8 @@ class Launch:
 
 
 def launches_of(plan: Plan) -> list[Launch]:
-    """All calls in one launch, or each in its own but for those that may join the one before."""
-    groups: list[list[Call]] = []
-    for call in plan.calls:
-        if groups and (plan.settings.one_launch or call.joins):
-            groups[-1].append(call)
-        else:
-            groups.append([call])
+    """All calls in one launch, or each in its own."""
+    groups = [plan.calls] if plan.settings.one_launch else [[call] for call in plan.calls]
     return [_launch(f"launch{number:03}", calls) for number, calls in enumerate(groups)]
 
 
@@ -92,7 +87,7 @@ def _kernel(launch: Launch, functions: dict[tuple, str], settings: Settings) -> 
     lines = [f"__kernel __attribute__((reqd_work_group_size({settings.lanes}, 1, 1)))"]
     lines += [f"void {launch.name}({', '.join(given)}) {{", f"  __local int v[{scratch}] __attribute__((aligned(64)));"]
     for number, call in enumerate(launch.calls):
-        if number and settings.lanes > 1 and not call.joins:
+        if number and settings.lanes > 1:
             lines.append("  barrier(CLK_GLOBAL_MEM_FENCE | CLK_LOCAL_MEM_FENCE);")
         told = ["v", *([TOKEN] if call.file in WITH_TOKEN else [])]
         told += [f"(__global {kind} *){places[buffer]}" for kind, buffer in call.args]

@@ -9,8 +9,8 @@
 // the sum of its integers; one a work-item of each for the reductions; the floats [N]; the integers, 4 an int (of 12
 // bits all high planes, then all low ones); for int4, 8 times the sum of each group.
 
-// Products of bytes. A vector's 12 bits are two planes of bytes, x = 64 high + low - 2048 with 0 <= high, low < 64: both
-// are signed and unsigned bytes alike, so any processor's product of 4 bytes will do. w, high and low hold 4 bytes an int.
+// Products of unsigned bytes of a matrix with signed ones of a vector, 4 an int. int8 lies as q + 128, so 128 times the sum
+// of the vector is taken off; the vector's 12 bits are two planes, x = 64 high + low with -32 <= high, low <= 32.
 //   DOT_I8  adds the products of two steps of a matrix (w, v) with those of a vector to h and l, for 64 h + l
 //   DOT_U4  adds those of 4 numbers of 0 to 15 with 4 signed bytes; at most 8 of them, then WIDEN gives their sums
 #if SIMD == 2
@@ -19,12 +19,12 @@ INLINE intV vnni(intV acc, intV u, intV s) {
   return acc;
 }
 #define DOT_I8(h, l, w, v, high0, high1, low0, low1)                                                       \
-  h = vnni(vnni(h, high0, w), high1, v);                                                                   \
-  l = vnni(vnni(l, low0, w), low1, v)
+  h = vnni(vnni(h, w, high0), v, high1);                                                                   \
+  l = vnni(vnni(l, w, low0), v, low1)
 #define DOT_U4(acc, u, x) vnni(acc, u, x)
 #define WIDEN(acc) (acc)
 #elif SIMD == 1
-// Pairs of products are summed in 16 bits: 63 * 128 * 2 twice fits, and 15 * 127 * 2 eight times.
+// Pairs of products are summed in 16 bits: 255 * 32 * 2 twice fits, and 15 * 127 * 2 eight times.
 INLINE intV maddubs(intV u, intV s) {
   intV t;
   __asm__("vpmaddubsw %2, %1, %0" : "=x"(t) : "x"(u), "x"(s));
@@ -41,13 +41,14 @@ INLINE intV add16(intV a, intV b) {
   return t;
 }
 #define DOT_I8(h, l, w, v, high0, high1, low0, low1)                                                       \
-  l += madd(add16(maddubs(high0, w), maddubs(high1, v)), (intV)(0x400040)) +                               \
-       madd(add16(maddubs(low0, w), maddubs(low1, v)), (intV)(0x10001))
+  l += madd(add16(maddubs(w, high0), maddubs(v, high1)), (intV)(0x400040)) +                               \
+       madd(add16(maddubs(w, low0), maddubs(v, low1)), (intV)(0x10001))
 #define DOT_U4(acc, u, x) add16(acc, maddubs(u, x))
 #define WIDEN(acc) madd(acc, (intV)(0x10001))
 #else
 #define BYTE(v, j) (((v) << (24 - 8 * (j))) >> 24)
-#define DOT4(w, x) (BYTE(w, 0) * BYTE(x, 0) + BYTE(w, 1) * BYTE(x, 1) + BYTE(w, 2) * BYTE(x, 2) + BYTE(w, 3) * BYTE(x, 3))
+#define PART(w, x, j) (((w) >> 8 * (j) & 255) * BYTE(x, j))
+#define DOT4(w, x) (PART(w, x, 0) + PART(w, x, 1) + PART(w, x, 2) + PART(w, x, 3))
 #define DOT_I8(h, l, w, v, high0, high1, low0, low1)                                                       \
   h += DOT4(w, high0) + DOT4(v, high1);                                                                    \
   l += DOT4(w, low0) + DOT4(v, low1)
@@ -77,7 +78,10 @@ INLINE void bring(__local int *v, __global const float *x, const int n) {
 // The greatest magnitude of the floats [n].
 INLINE float magnitude(__local int *v, const int n) {
   floatV most = 0.0f;
-  for (int i = LANE * VEC; i < PAD(n); i += LANES * VEC) most = fmax(most, fabs(LOAD(FLOATS(v) + i)));
+  for (int i = LANE * VEC; i < PAD(n); i += LANES * VEC) {
+    const floatV some = fabs(LOAD(FLOATS(v) + i));
+    most = MAX(most, some);
+  }
 #if VEC == 1
   float greatest = most;
 #else
@@ -116,10 +120,10 @@ INLINE void quantise12(__local int *v, const int n) {
   __local char *high = (__local char *)INTS(v, n), *low = high + PAD(n);
   intV sums = 0;
   for (int i = LANE * VEC; i < PAD(n); i += LANES * VEC) {
-    const intV x = NEAREST(LOAD(FLOATS(v) + i) * inverse), up = x + 2048;
+    const intV x = NEAREST(LOAD(FLOATS(v) + i) * inverse), up = (x + 32) >> 6;
     sums += x;
-    STORE(TO_CHAR(up >> 6), high + i);
-    STORE(TO_CHAR(up & 63), low + i);
+    STORE(TO_CHAR(up), high + i);
+    STORE(TO_CHAR(x - (up << 6)), low + i);
   }
   keep_sum(v, greatest / 2047.0f, sum_of(sums));
 }
@@ -155,11 +159,15 @@ INLINE void quantise8(__local int *v, const int n, const int nq, const int group
   ((__global const type *)(w) + ((tile) / LANES * (steps) * LANES + (tile) % LANES) * ROWS * (per))
 #define NEXT(per) (LANES * ROWS * (per))
 
+// A vector of a table that lies in halfs or floats.
+#define EITHER(is_half, halfs, floats, at) ((is_half) ? LOAD_HALF((halfs) + (at)) : LOAD((floats) + (at)))
+
 INLINE Tile dot_f32(__global const uchar *w, __global const uchar *scale, __local int *v, const int tile, const int n) {
   __global const float *p = FIRST(float, w, tile, n, 1);
   Tile s = {0.0f, 0.0f, 0.0f, 0.0f};
   for (int k = 0; k < n; k++, p += NEXT(1)) {
     const floatV x = FLOATS(v)[k];
+    PREFETCH(p, 16 * VEC);
     s.a += x * LOAD(p);
     s.b += x * LOAD(p + VEC);
     s.c += x * LOAD(p + 2 * VEC);
@@ -173,6 +181,7 @@ INLINE Tile dot_f16(__global const uchar *w, __global const uchar *scale, __loca
   Tile s = {0.0f, 0.0f, 0.0f, 0.0f};
   for (int k = 0; k < n; k++, p += NEXT(1)) {
     const floatV x = FLOATS(v)[k];
+    PREFETCH(p, 8 * VEC);
     s.a += x * LOAD_HALF(p);
     s.b += x * LOAD_HALF(p + VEC);
     s.c += x * LOAD_HALF(p + 2 * VEC);
@@ -181,28 +190,33 @@ INLINE Tile dot_f16(__global const uchar *w, __global const uchar *scale, __loca
   return s;
 }
 
-// The scales [M] are floats; behind them, as ints, what takes the 2048 off that every number of the vector is too high.
+// The scales [M] lie in halfs or floats.
 INLINE Tile dot_i8(
-    __global const uchar *w, __global const uchar *scale, __local int *v, const int tile, const int n, const int rows) {
+    __global const uchar *w, __global const uchar *scale, __local int *v, const int tile, const int n,
+    const int half_scales) {
   const int steps = PAD(n) / 4;
   __global const int *p = FIRST(int, w, tile, steps, 1);
   __local const int *high = INTS(v, n), *low = high + steps;
-  __global const int *start = (__global const int *)scale + rows + tile * ROWS;
   intV ah = 0, bh = 0, ch = 0, dh = 0;
-  intV a = LOAD(start), b = LOAD(start + VEC), c = LOAD(start + 2 * VEC), d = LOAD(start + 3 * VEC);
+  intV a = -128 * v[1], b = a, c = a, d = a;
   for (int k = 0; k < steps; k += 2, p += 2 * NEXT(1)) {
     const intV high0 = high[k], high1 = high[k + 1], low0 = low[k], low1 = low[k + 1];
     __global const int *next = p + NEXT(1);
+    PREFETCH(p, 32 * VEC);
     DOT_I8(ah, a, LOAD(p), LOAD(next), high0, high1, low0, low1);
     DOT_I8(bh, b, LOAD(p + VEC), LOAD(next + VEC), high0, high1, low0, low1);
     DOT_I8(ch, c, LOAD(p + 2 * VEC), LOAD(next + 2 * VEC), high0, high1, low0, low1);
     DOT_I8(dh, d, LOAD(p + 3 * VEC), LOAD(next + 3 * VEC), high0, high1, low0, low1);
   }
-  __global const float *each = (__global const float *)scale + tile * ROWS;
+  __global const half *halfs = (__global const half *)scale + tile * ROWS;
+  __global const float *floats = (__global const float *)scale + tile * ROWS;
+  PREFETCH(halfs, 128);
   const floatV unit = ((__local float *)v)[0];
   Tile s = {
-      TO_FLOAT((ah << 6) + a) * unit * LOAD(each), TO_FLOAT((bh << 6) + b) * unit * LOAD(each + VEC),
-      TO_FLOAT((ch << 6) + c) * unit * LOAD(each + 2 * VEC), TO_FLOAT((dh << 6) + d) * unit * LOAD(each + 3 * VEC)};
+      TO_FLOAT((ah << 6) + a) * unit * EITHER(half_scales, halfs, floats, 0),
+      TO_FLOAT((bh << 6) + b) * unit * EITHER(half_scales, halfs, floats, VEC),
+      TO_FLOAT((ch << 6) + c) * unit * EITHER(half_scales, halfs, floats, 2 * VEC),
+      TO_FLOAT((dh << 6) + d) * unit * EITHER(half_scales, halfs, floats, 3 * VEC)};
   return s;
 }
 
@@ -221,6 +235,7 @@ INLINE Tile dot_i4(
     for (int first = 0; first < group_steps; first += 4) {
       intV ta = 0, tb = 0, tc = 0, td = 0;
       for (int k = first; k < min(first + 4, group_steps); k++, p += NEXT(1), x += 2) {
+        PREFETCH(p, 16 * VEC);
         const intV low = x[0], high = x[1], mask = 0x0f0f0f0f;
         const intV wa = LOAD(p), wb = LOAD(p + VEC), wc = LOAD(p + 2 * VEC), wd = LOAD(p + 3 * VEC);
         ta = DOT_U4(DOT_U4(ta, wa & mask, low), (wa >> 4) & mask, high);
@@ -233,10 +248,10 @@ INLINE Tile dot_i4(
       c += WIDEN(tc);
       d += WIDEN(td);
     }
-    s.a += TO_FLOAT(a) * (half_scales ? LOAD_HALF(halfs) : LOAD(floats));
-    s.b += TO_FLOAT(b) * (half_scales ? LOAD_HALF(halfs + VEC) : LOAD(floats + VEC));
-    s.c += TO_FLOAT(c) * (half_scales ? LOAD_HALF(halfs + 2 * VEC) : LOAD(floats + 2 * VEC));
-    s.d += TO_FLOAT(d) * (half_scales ? LOAD_HALF(halfs + 3 * VEC) : LOAD(floats + 3 * VEC));
+    s.a += TO_FLOAT(a) * EITHER(half_scales, halfs, floats, 0);
+    s.b += TO_FLOAT(b) * EITHER(half_scales, halfs, floats, VEC);
+    s.c += TO_FLOAT(c) * EITHER(half_scales, halfs, floats, 2 * VEC);
+    s.d += TO_FLOAT(d) * EITHER(half_scales, halfs, floats, 3 * VEC);
   }
   const floatV unit = ((__local float *)v)[0];
   s.a *= unit;
@@ -259,9 +274,10 @@ INLINE float at_f16(__global const uchar *w, __global const uchar *scale, const 
 }
 
 INLINE float at_i8(
-    __global const uchar *w, __global const uchar *scale, const int row, const int k, const int n, const float offset) {
-  const char q = ((__global const char *)w)[PLACE(row, k / 4, PAD(n) / 4) * 4 + k % 4];
-  return q * ((__global const float *)scale)[row] + offset;
+    __global const uchar *w, __global const uchar *scale, const int row, const int k, const int n, const float offset,
+    const int half_scales) {
+  const int q = w[PLACE(row, k / 4, PAD(n) / 4) * 4 + k % 4] - 128;
+  return q * (half_scales ? vload_half(row, (__global const half *)scale) : ((__global const float *)scale)[row]) + offset;
 }
 
 INLINE float at_i4(

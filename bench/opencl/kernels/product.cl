@@ -1,9 +1,9 @@
 // y [M] = W x + bias, a tile of rows a work-item.
 //   STAGE(v, x)  brings x; DOT(w, s, v, tile)  rows of a tile; OFFSET, TILES, M of W; AT: where y begins
-//   START  0: nothing, 1: the bias, 2: what stands in y already
+//   START  0: nothing, 1: the bias, 2: what stands in y already; BIAS(p): a vector of the bias, which has NUMBERS
 
 INLINE void NAME(
-    __local int *v, __global const uchar *w, __global const uchar *scale, __global const float *bias,
+    __local int *v, __global const uchar *w, __global const uchar *scale, __global const NUMBERS *bias,
     __global const float *x, __global float *y) {
   STAGE(v, x);
   const floatV more = OFFSET == 0.0f ? 0.0f : OFFSET * ((__local float *)v)[0] * v[1];
@@ -18,14 +18,15 @@ INLINE void NAME(
     store_some(s.d + more, to + 3 * VEC, left - 3 * VEC);
 #else
 #if START == 1
-    __global const float *from = bias + tile * ROWS;
+#define OLD(at) BIAS(bias + tile * ROWS + (at))
 #else
-    __global const float *from = to;
+#define OLD(at) LOAD(to + (at))
 #endif
-    store_some(LOAD(from) + s.a + more, to, left);
-    store_some(LOAD(from + VEC) + s.b + more, to + VEC, left - VEC);
-    store_some(LOAD(from + 2 * VEC) + s.c + more, to + 2 * VEC, left - 2 * VEC);
-    store_some(LOAD(from + 3 * VEC) + s.d + more, to + 3 * VEC, left - 3 * VEC);
+    store_some(OLD(0) + s.a + more, to, left);
+    store_some(OLD(VEC) + s.b + more, to + VEC, left - VEC);
+    store_some(OLD(2 * VEC) + s.c + more, to + 2 * VEC, left - 2 * VEC);
+    store_some(OLD(3 * VEC) + s.d + more, to + 3 * VEC, left - 3 * VEC);
+#undef OLD
 #endif
   }
 }

@@ -82,7 +82,7 @@ def test_memory_that_is_short_and_a_device_that_is_lost(monkeypatch, tmp_path):
         model.OpenClModel(folder, DEVICES[0])
     monkeypatch.undo()
     step = model.OpenClModel(folder, DEVICES[0])
-    monkeypatch.setattr(cl, "enqueue_nd_range_kernel", fail("INVALID_COMMAND_QUEUE"))
+    monkeypatch.setattr(step, "_enqueue", fail("INVALID_COMMAND_QUEUE"))
     with pytest.raises(ZooError, match=r"stopped working .*; run again, with another device"):
         step.step(1)
 

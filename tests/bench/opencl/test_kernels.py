@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bench.opencl.network import best as choose
+from bench.opencl.network import output
 from bench.opencl.plan import Plan
 from bench.opencl.programs import build, launches_of, source_of
 from bench.opencl.reference import best, quantise, rounded
@@ -153,6 +154,24 @@ def test_best(settings, V):
     ids, log_probs = best(logits, 5)
     assert answer[:5].tolist() == ids
     np.testing.assert_allclose(answer[5:].view(np.float32), log_probs, atol=1e-5)
+
+
+@pytest.mark.parametrize("rising", [False, True])
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_output(settings, rising):
+    """Logits, best words and probabilities in one call; also where the greatest comes last and dwarfs all before."""
+    plan, V = Plan(settings, top=5, half=False), 203
+    form, x = int8(V, 17), plan.vector("x", 17)
+    plan.vectors[x][:17] = whole(form, 17)
+    bias = np.arange(V, dtype=np.float32) * (2000 if rising else 20)
+    plan.vector("logits", V, -np.inf)
+    output(plan, "head", form, x, bias)
+    found = run(plan, DEVICES[0])
+    logits = rounded(form).matvec(plan.vectors[x][:17]) + bias
+    np.testing.assert_allclose(found["logits"][:V], logits, atol=2e-5 * np.abs(logits).max())
+    ids, log_probs = best(found["logits"][:V], 5)
+    assert found["result"][:5].tolist() == ids
+    np.testing.assert_allclose(found["result"][5:].view(np.float32), log_probs, atol=2e-6 * np.abs(logits).max())
 
 
 def test_twin_of_rounding():
