@@ -17,6 +17,7 @@ DELEGATED = {
     "export": ("conversion.exporters", "write a checkpoint as ONNX or for a device"),
     "import": ("conversion.importers", "make a checkpoint of other people's weights"),
     "keyboard": ("zoo.keyboard.terminal", "type with suggestions in the terminal"),
+    "demo": ("zoo.keyboard.demo", "serve the keyboard as a page that computes in the browser"),
 }
 
 

@@ -1,0 +1,154 @@
+"""Drives a headless Chromium over the DevTools protocol through a pipe: nothing but the standard library."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import select
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--no-first-run", "--disable-extensions", "--disable-background-networking",
+    "--enable-unsafe-webgpu", "--hide-scrollbars", "--remote-debugging-pipe",
+)  # fmt: skip
+PATIENCE = 60.0  # seconds
+
+
+class PageError(AssertionError):
+    """What the page or the browser says went wrong."""
+
+
+def program() -> str | None:
+    """The browser's path; None: there is none."""
+    return next((found for name in PROGRAMS if (found := shutil.which(name))), None)
+
+
+class Chromium:
+    """One browser with one page; a context manager.
+
+    Args:
+        width, height: of the page in CSS pixels.
+        scale: device pixels for each.
+    """
+
+    def __init__(self, width: int = 390, height: int = 844, scale: float = 1):
+        self._profile = tempfile.mkdtemp(prefix="zoo-chromium-")
+        read_by_it, self._write = os.pipe()
+        self._read, written_by_it = os.pipe()
+        arguments = [str(program()), *FLAGS, f"--user-data-dir={self._profile}", "about:blank"]
+        # The protocol wants the pipe at 3 and 4.
+        shell = f'exec "$@" 3<&{read_by_it} 4>&{written_by_it}'
+        self._process = subprocess.Popen(
+            ["sh", "-c", shell, "sh", *arguments],
+            pass_fds=(read_by_it, written_by_it),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(read_by_it)
+        os.close(written_by_it)
+        self._rest, self._ids, self._session = b"", 0, None
+        self.requests: list[dict[str, Any]] = []
+        self.problems: list[str] = []
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Network", "Log"):
+            self.call(f"{domain}.enable")
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=True
+        )
+        self.call("Emulation.setTouchEmulationEnabled", enabled=True)
+
+    def __enter__(self) -> Chromium:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait()
+        os.close(self._write)
+        os.close(self._read)
+        shutil.rmtree(self._profile, ignore_errors=True)
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """One command of the protocol and its answer."""
+        self._ids += 1
+        message: dict[str, Any] = {"id": self._ids, "method": method, "params": parameters}
+        if self._session and not method.startswith(("Target.", "Browser.")):
+            message["sessionId"] = self._session
+        os.write(self._write, json.dumps(message).encode() + b"\0")
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            found = self._next(deadline, method)
+            if found.get("id") == self._ids:
+                if "error" in found:
+                    raise PageError(f"{method}: {found['error']['message']}")
+                return found["result"]
+            self._note(found)
+
+    def open(self, url: str) -> None:
+        """Goes to a page, without waiting for it."""
+        self.call("Page.navigate", url=url)
+
+    def evaluate(self, expression: str) -> Any:
+        """What JavaScript gives, a promise when it is kept."""
+        found = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        if "exceptionDetails" in found:
+            details = found["exceptionDetails"]
+            raise PageError(details.get("exception", {}).get("description", details["text"]))
+        return found["result"].get("value")
+
+    def wait(self, condition: str, seconds: float = PATIENCE) -> None:
+        """Until an expression of JavaScript is true."""
+        deadline = time.monotonic() + seconds
+        while not self.evaluate(f"Boolean({condition})"):
+            if time.monotonic() > deadline:
+                raise PageError(f"not within {seconds:.0f} s: {condition}; the page says {self.problems}")
+            time.sleep(0.02)
+
+    def press(self, key: str, code: str = "", modifiers: int = 0) -> None:
+        """A key of the machine's keyboard: a character, or a name such as Backspace."""
+        more = {"text": key} if len(key) == 1 and not modifiers else {}
+        numbers = {"Backspace": 8, "Enter": 13}
+        common = {"key": key, "code": code or key, "modifiers": modifiers}
+        common["windowsVirtualKeyCode"] = numbers.get(key, ord(key.upper()[0]) if len(key) == 1 else 0)
+        self.call("Input.dispatchKeyEvent", type="keyDown", **common, **more)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **common)
+
+    def touch(self, selector: str, hold: float = 0) -> None:
+        """A finger on an element, for so many seconds."""
+        find = f"(() => {{ const r = document.querySelector({json.dumps(selector)}).getBoundingClientRect();"
+        point = self.evaluate(f"{find} return {{x: r.x + r.width / 2, y: r.y + r.height / 2}}; }})()")
+        self.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=[point])
+        time.sleep(hold)
+        self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
+    def picture(self, path: Path) -> None:
+        """The page as PNG."""
+        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
+
+    def _next(self, deadline: float, waiting_for: str) -> dict[str, Any]:
+        while b"\0" not in self._rest:
+            ready, _, _ = select.select([self._read], [], [], max(0.0, deadline - time.monotonic()))
+            block = os.read(self._read, 1 << 20) if ready else b""
+            if not block:
+                raise PageError(f"the browser does not answer {waiting_for}")
+            self._rest += block
+        message, _, self._rest = self._rest.partition(b"\0")
+        return json.loads(message)
+
+    def _note(self, event: dict[str, Any]) -> None:
+        """Keeps what was requested and what went wrong."""
+        details = event.get("params", {})
+        if event.get("method") == "Network.requestWillBeSent":
+            self.requests.append(details["request"])
+        elif event.get("method") == "Runtime.exceptionThrown":
+            found = details["exceptionDetails"]
+            self.problems.append(found.get("exception", {}).get("description", found["text"]))
+        elif event.get("method") == "Log.entryAdded" and details["entry"]["level"] == "error":
+            self.problems.append(details["entry"]["text"])

@@ -1,0 +1,44 @@
+// From a distribution and what is typed of a word to a few words, best first: zoo/keyboard/ranking.py in JavaScript.
+
+import { bestIds } from "./digest.js";
+import { folded, isPartial } from "./lexicon.js";
+import { capitalised } from "./typed_text.js";
+
+export const MODEL = "model", PERSONAL = "personal", LEXICON = "lexicon", LITERAL = "literal";
+
+/** A word in the case that the person follows; `starts`: whether a sentence starts where nothing is typed. */
+export function shown(word, prefix, starts) {
+  const letters = [...prefix].filter((letter) => letter.toLowerCase() !== letter.toUpperCase());
+  if (letters.length > 1 && letters.every((letter) => letter === letter.toUpperCase())) return word.toUpperCase();
+  const [first = ""] = prefix;
+  return first !== first.toLowerCase() || (!prefix && starts) ? capitalised(word) : word;
+}
+
+/**
+ * Words that may be meant, best first: {word, score, source}.
+ * @param {boolean[]} allowed of every id, whether the word may be suggested.
+ * @param {Set<string>} blocked words, in lower case, that may not.
+ */
+export function candidates(model, mixed, prefix, allowed, blocked, k) {
+  let own = mixed.own.filter(([word]) => !blocked.has(word.toLowerCase()));
+  let found;
+  if (prefix) {
+    found = model.lexicon.matches(prefix).filter(([id]) => allowed[id]);
+    const start = folded(prefix);
+    own = isPartial(start) ? own.filter(([word]) => folded(word).startsWith(start)) : [];
+  } else {
+    const scores = mixed.logProbs.map((value, id) => (allowed[id] ? value : -Infinity));
+    found = bestIds(scores, 2 * k + 2).map((id) => [id, 0]);
+  }
+  const words = found.map(([id, cost]) => ({
+    word: model.vocabulary.words[id],
+    score: allowed[id] ? mixed.logProbs[id] - cost : -Infinity,
+    source: cost > 0 ? LEXICON : mixed.personal.has(id) ? PERSONAL : MODEL,
+    id,
+  }));
+  // Words outside the vocabulary come last among equals, by alphabet, which is their order already.
+  for (const [word, score] of own) words.push({ word, score, source: PERSONAL, id: Infinity });
+  return words
+    .filter(({ score }) => score > -Infinity)
+    .sort((a, b) => b.score - a.score || (a.id === b.id ? 0 : a.id - b.id));
+}

@@ -1,0 +1,84 @@
+// Colours, words that are never suggested, and what was learnt of the person.
+
+import { today } from "./personal.js";
+import { download, keep, kept } from "./store.js";
+
+const at = (id) => document.getElementById(id);
+
+/** @param {string[]} blocked the words that are blocked by default. @param {(text: string, undo?: Function) => void} say */
+export function settingsPanel(client, blocked, say) {
+  let never = kept("never", []), isPrivate = false;
+
+  function apply() {
+    client.post({ kind: "settings", blocked: [...(at("block").checked ? blocked : []), ...never], isPrivate });
+    keep("never", never);
+    keep("block", at("block").checked);
+    const items = never.map((word) => {
+      const item = document.createElement("li"), button = document.createElement("button");
+      button.type = "button";
+      button.textContent = `${word} ×`;
+      button.setAttribute("aria-label", `Suggest ${word} again`);
+      button.addEventListener("click", () => allow(word));
+      item.append(button);
+      return item;
+    });
+    at("never").replaceChildren(...(items.length ? items : ["None. Hold a suggestion to add it."]));
+    client.tell("settled");
+  }
+
+  function allow(word) {
+    never = never.filter((one) => one !== word);
+    apply();
+  }
+
+  function colour() {
+    if (at("theme").value) document.documentElement.dataset.theme = at("theme").value;
+    else delete document.documentElement.dataset.theme;
+    keep("theme", at("theme").value);
+  }
+
+  async function forget(verb, value, told) {
+    const count = await client.personal(verb, value);
+    say(count ? `Forgotten: ${told}, ${count} times` : `Nothing was learnt of ${told}`);
+  }
+
+  at("theme").value = kept("theme", "");
+  at("theme").addEventListener("change", colour);
+  at("block").checked = kept("block", true);
+  at("block").addEventListener("change", apply);
+  at("private").addEventListener("click", () => {
+    isPrivate = !isPrivate;
+    at("private").setAttribute("aria-pressed", String(isPrivate));
+    say(isPrivate ? "Private: nothing is learnt from now on" : "Words are learnt again");
+    apply();
+  });
+  at("forget-day").addEventListener("click", () => forget("day", today(), "today"));
+  at("forget-all").addEventListener("click", () => forget("all", null, "all words"));
+  at("forget-word").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const word = at("word").value.trim();
+    if (word) forget("forget", word, `“${word}”`);
+    at("word").value = "";
+  });
+  at("export").addEventListener("click", async () => download("my-words.json", await client.personal("export")));
+  at("import").addEventListener("change", async ({ target }) => {
+    const loaded = await target.files[0].text().then(JSON.parse).then((value) => client.personal("load", value), () => false);
+    say(loaded ? "Your words are loaded" : "This is no file of words saved here; choose one that “Save as a file” wrote");
+    target.value = "";
+  });
+  client.addEventListener("changed", async () => keep("personal", await client.personal("export")));
+  const personal = kept("personal", null);
+  if (personal) client.personal("load", personal);
+  colour();
+  apply();
+
+  return {
+    /** Never suggests a word again, and says so. */
+    block(word) {
+      const lower = word.toLowerCase();
+      if (!never.includes(lower)) never = [...never, lower];
+      apply();
+      say(`“${lower}” will never be suggested`, () => allow(lower));
+    },
+  };
+}

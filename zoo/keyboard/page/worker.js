@@ -1,0 +1,102 @@
+// Model, vocabulary and personal words live here; the page asks for a bar at a time and paints it.
+
+import { Engine, runtime, unpacked } from "./engine.js";
+import { Follower } from "./follow.js";
+import { Personal } from "./personal.js";
+import { Keyboard, Model } from "./session.js";
+import { ShortList } from "./short_list.js";
+import { Vocabulary } from "./vocabulary.js";
+
+const TIMES = 200; // latest steps whose time is told
+const personal = new Personal();
+let shortList = null, follower = null, ort = null;
+let settings = { blocked: [], private: false };
+let times = [];
+
+/** Counts the steps of an engine by the clock. */
+function timed(engine) {
+  return {
+    async step(token, state) {
+      const start = performance.now(), found = await engine.step(token, state);
+      times = [...times, performance.now() - start].slice(-TIMES);
+      return found;
+    },
+  };
+}
+
+function apply() {
+  if (!follower) return;
+  follower.keyboard.private = settings.private;
+  follower.keyboard.block(settings.blocked);
+}
+
+const jobs = {
+  list({ list }) {
+    shortList = new ShortList(list);
+  },
+
+  async open({ entry, runtimeBytes }) {
+    const total = entry.packed + runtimeBytes, loaded = {};
+    const teller = (part) => (bytes) => {
+      loaded[part] = bytes;
+      const sum = Object.values(loaded).reduce((a, b) => a + b);
+      postMessage({ kind: "progress", share: Math.min(1, sum / total) });
+    };
+    const base = new URL("./", import.meta.url);
+    const parts = await Promise.all([
+      ort ?? runtime("wasm", teller("runtime")),
+      unpacked(new URL(entry.model, base), teller("model")),
+      unpacked(new URL(entry.vocabulary, base), teller("words")),
+    ]);
+    ort = parts[0];
+    const { words, never } = JSON.parse(new TextDecoder().decode(parts[2]));
+    const model = await Model.open(new Vocabulary(words, never), timed(await Engine.open(ort, parts[1])));
+    times = [];
+    follower = new Follower(new Keyboard(model, personal, []));
+    apply();
+    postMessage({ kind: "ready", name: entry.name });
+  },
+
+  async bar({ id, before, k }) {
+    const { version } = personal;
+    let found;
+    if (follower) {
+      const prefix = await follower.follow(before);
+      found = { prefix, suggestions: follower.keyboard.suggest(prefix, k), digest: follower.keyboard.digest };
+    } else found = shortList.suggest(before, k);
+    postMessage({ kind: "bar", id, before, ...found, times: times.slice(-1), learnt: personal.events.length });
+    if (personal.version !== version) postMessage({ kind: "changed" });
+  },
+
+  async send({ before }) {
+    await follower?.send(before);
+    if (follower) postMessage({ kind: "changed" });
+  },
+
+  settings({ blocked, isPrivate }) {
+    settings = { blocked, private: isPrivate };
+    apply();
+  },
+
+  /** What is known of a person: exported, replaced, or forgotten in part. */
+  personal({ id, verb, value }) {
+    const verbs = {
+      export: () => personal.export(),
+      load: () => personal.load(value),
+      forget: () => personal.forget(value),
+      day: () => personal.forgetDay(value),
+      all: () => personal.forgetAll(),
+    };
+    const answer = verbs[verb]();
+    postMessage({ kind: "personal", id, answer, learnt: personal.events.length });
+    if (verb !== "export") postMessage({ kind: "changed" });
+  },
+};
+
+// One after the other: a step is awaited, and two must not be under way in one text.
+let last = Promise.resolve();
+onmessage = ({ data }) => {
+  last = last.then(() => jobs[data.kind](data)).catch((error) => {
+    postMessage({ kind: "error", of: data.kind, id: data.id, text: String(error.message ?? error) });
+  });
+};
