@@ -80,6 +80,11 @@ class Keyboard:
         """The words that are not suggested, in lower case."""
         return self._blocked
 
+    @property
+    def allowed(self) -> np.ndarray:
+        """[V], whether a word of the vocabulary may be suggested."""
+        return self._allowed
+
     def block(self, words: Collection[str]) -> None:
         """Sets the words that are not suggested, in any case of their letters; typing one is always allowed."""
         self._blocked = frozenset(word.lower() for word in words)
