@@ -24,6 +24,7 @@ from zoo.loading import load, load_classifier
 from zoo.scoring import TEMPERATURES, Scores, best_temperature, score_stream
 from zoo.text_scoring import score_texts
 
+from .adapting import KINDS, add_adapting
 from .report import RESULTS, corpus_name, cpu_name, name_of, sha256_of, versions, write
 
 if TYPE_CHECKING:
@@ -132,11 +133,12 @@ def _told(row: dict[str, Any]) -> str:
 
 
 def _measured_before(path: Path, sha256: str) -> dict[str, Any]:
-    """Splits of the same weights that stand in the file already, so that measuring one does not lose the other."""
+    """What stands of the same weights in the file already, so that measuring one split does not lose another."""
     if not path.is_file():
         return {}
     before = json.loads(path.read_text(encoding="utf-8"))
-    return {split: before[split] for split in SPLITS if split in before} if before.get("sha256") == sha256 else {}
+    kept = (*SPLITS, *KINDS)
+    return {key: before[key] for key in kept if key in before} if before.get("sha256") == sha256 else {}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -151,12 +153,24 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", metavar="DIR", help="folder of the corpus (default: environment variable ZOO_DATA)")
     parser.add_argument("--split", action="append", help="only this one; may be repeated (default: valid and test)")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of results (default: bench/results)")
+    parser.add_argument(
+        "--adapt",
+        action="append",
+        choices=KINDS,
+        help="dynamic: weights that follow the text; cache: a neural cache; tuned on valid, written beside the "
+        "static numbers of the same file; may be repeated",
+    )
     given = parser.parse_args(arguments)
     splits = tuple(given.split or SPLITS)
     logging.disable_progress_bar()  # of loading; the bar here counts tokens
     try:
         for checkpoint in given.checkpoint:
             name = name_of(checkpoint)
+            for kind in given.adapt or ():
+                with tqdm(desc=f"{name}, {kind}", unit="", unit_scale=True, disable=None, leave=False) as bar:
+                    add_adapting(folder_of(checkpoint), kind, given.corpus, given.data, given.out, bar.update)
+            if given.adapt:
+                continue
             with tqdm(desc=name, unit="", unit_scale=True, disable=None, leave=False) as bar:
                 result = measure(folder_of(checkpoint), given.corpus, given.data, splits, on_tokens=bar.update)
             corpus = result["corpus"]

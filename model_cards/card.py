@@ -12,6 +12,7 @@ from typing import Any
 from zoo.errors import CheckpointError
 
 from . import classifier, latency
+from .adapting import adapting_table
 from .compression import steps_table, structure_tables
 from .facts import SPLITS, Facts
 
@@ -172,4 +173,4 @@ def _quality_table(corpus: str, found: dict) -> str:
             f"| {row['perplexity_at_temperature']:.2f} | {row['top1']:.4f} | {row['top3']:.4f} "
             f"| {row['reciprocal_perplexity']:.4f} |"
         )
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", adapting_table(corpus, found)]).rstrip() + "\n"

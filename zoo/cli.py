@@ -99,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         help="stripes scored side by side; published numbers use 1 (default: 1); of a text classifier texts, which "
         "changes nothing but the time (default: 64)",
     )
+    evaluation.add_adapting(evaluate)
     evaluate.add_argument("--threads", type=int, help="CPU threads (default: what torch takes)")
     evaluate.add_argument("--json", action="store_true", help="one JSON object")
     evaluate.set_defaults(run=evaluation.evaluate)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,27 @@ if TYPE_CHECKING:
 
     from .modeling_rnnlm import RnnLmForCausalLM, RnnLmForSequenceClassification
     from .reviews import Reviews
+
+
+ADAPTING = ("dynamic", "cache")
+
+
+def add_adapting(parser: ArgumentParser) -> None:
+    """The options of an evaluation that learns from the text it has scored."""
+    ways = parser.add_mutually_exclusive_group()
+    ways.add_argument(
+        "--dynamic",
+        nargs="*",
+        metavar="NAME=NUMBER",
+        help="the weights follow the text (dynamic evaluation): lr, decay, floor, window; published apart",
+    )
+    ways.add_argument(
+        "--cache",
+        nargs="*",
+        metavar="NAME=NUMBER",
+        help="a neural cache of the last words: size, theta, weight; published apart",
+    )
+    parser.add_argument("--tune", action="store_true", help="choose these settings on the valid split first")
 
 
 def evaluate(given: Namespace) -> int:
@@ -33,6 +54,12 @@ def evaluate(given: Namespace) -> int:
         torch.set_num_threads(given.threads)
     model, tokenizer = load_any(given.name)
     score = _language_model if isinstance(model, RnnLmForCausalLM) else _classifier
+    kinds = [kind for kind in ADAPTING if getattr(given, kind) is not None]
+    if kinds and score is _classifier:
+        raise ZooError(f"{given.name} is a text classifier, and --{kinds[0]} is of language models; leave it out")
+    if given.tune and not kinds:
+        raise ZooError("--tune is of the settings of --dynamic or --cache; give one of them too")
+    score = _adapting if kinds else score
     corpus, numbers, lines = score(model, tokenizer, given)
     if given.json:
         print(json.dumps({"model": given.name, "corpus": corpus, "split": given.split, **numbers}), flush=True)
@@ -115,6 +142,37 @@ def _language_model(
     if stripes > 1:
         lines.append(f"Scored in {stripes} stripes; published numbers use --batch-size 1.")
     return name, scores.summary(), lines
+
+
+def _adapting(
+    model: RnnLmForCausalLM, tokenizer: PreTrainedTokenizerBase, given: Namespace
+) -> tuple[str, dict[str, Any], list[str]]:
+    """As `_language_model`, with weights or a cache that follow the text."""
+    import torch
+    from tqdm import tqdm
+
+    from .adapting import NAMES, score_adapting, settings_of, splits_for, summary
+    from .corpora import load_corpus
+
+    kind = next(kind for kind in ADAPTING if getattr(given, kind) is not None)
+    settings = settings_of(kind, getattr(given, kind))
+    if given.batch_size not in (None, 1):
+        raise ZooError(f"--batch-size is {given.batch_size}; with --{kind} a text is one stream, so leave it out")
+    name = given.corpus or "ptb"
+    splits = splits_for(kind, (given.split,), given.tune)
+    corpus = load_corpus(name, given.data, tokenizer=tokenizer, splits=splits)
+    with tqdm(unit=" tokens", unit_scale=True, delay=2, disable=None, leave=False) as bar:
+        found = score_adapting(kind, model, corpus, (given.split,), settings, given.tune, on_tokens=bar.update)
+    scores, chosen = found.scores[given.split], summary(found)
+    told = ", ".join(f"{key} {value:g}" for key, value in chosen["settings"].items())
+    lines = [
+        f"{given.name} on {name} {given.split}, {NAMES[kind]}: {scores.targets:,} targets",
+        f"perplexity    {scores.perplexity:.2f} +- {scores.standard_error:.2f} (standard error)",
+        f"next word     {100 * scores.top1:.2f} % top-1, {100 * scores.top3:.2f} % top-3",
+        f"settings      {told}{', tuned on valid' if given.tune else ''}",
+        f"time          {scores.ms_per_token:.3f} ms per token, {torch.get_num_threads()} threads",
+    ]
+    return name, {kind: chosen | scores.summary()}, lines
 
 
 def _classifier(

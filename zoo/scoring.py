@@ -114,12 +114,12 @@ def score_stream(
     import torch
 
     tokens = np.asanyarray(tokens)
-    _check(tokens, eos_id, model.config.vocab_size, window, batch_size, temperatures)
+    check_stream(tokens, eos_id, model.config.vocab_size, window, batch_size, temperatures)
     N, S = len(tokens), min(batch_size, len(tokens))
     bounds = np.arange(S + 1) * N // S
     starts, ends = bounds[:-1, None], bounds[1:, None]  # [S, 1]
     T = max(1, window // S)
-    sums = _Sums(temperatures)
+    sums = Sums(temperatures)
     was_training, state, seconds = model.training, None, 0.0
     model.eval()
     try:
@@ -143,34 +143,22 @@ def score_stream(
                     on_tokens(int(scored.sum()))
     finally:
         model.train(was_training)
-    if not math.isfinite(sums.nll_squares):
-        raise CheckpointError(
-            f"the model gives no finite probabilities (loss {sums.nll}): its weights are damaged or its training "
-            "diverged; get or build the checkpoint again"
-        )
-    return Scores(
-        targets=N,
-        nll=sums.nll,
-        nll_squares=sums.nll_squares,
-        top1=sums.top1 / N,
-        top3=sums.top3 / N,
-        ms_per_token=1000 * seconds / N,
-        nll_at={1.0: sums.nll, **sums.nll_at},
-    )
+    return sums.scores(seconds)
 
 
-class _Sums:
+class Sums:
     """Sums over the targets of all windows, in double precision."""
 
     def __init__(self, temperatures: Sequence[float]):
         self.nll = self.nll_squares = 0.0
-        self.top1 = self.top3 = 0
+        self.targets = self.top1 = self.top3 = 0
         self.nll_at = {float(temperature): 0.0 for temperature in temperatures if temperature != 1}
 
     def add(self, logits: torch.Tensor, targets: torch.Tensor) -> None:
         """logits [n, V], targets [n]."""
         own = logits.gather(1, targets[:, None])[:, 0]
         losses = (logits.logsumexp(1) - own).double()
+        self.targets += len(targets)
         self.nll += losses.sum().item()
         self.nll_squares += losses.square().sum().item()
         hits = logits.topk(min(3, logits.shape[1])).indices == targets[:, None]
@@ -190,9 +178,32 @@ class _Sums:
             norms = torch.mul(logits, 1 / temperature, out=scratch).exp_().sum(1).log()
             self.nll_at[temperature] += (norms - own / temperature).double().sum().item()
 
+    def scores(self, seconds: float) -> Scores:
+        """What was summed, which took so long; CheckpointError where it is no number."""
+        if not math.isfinite(self.nll_squares):
+            raise CheckpointError(
+                f"the model gives no finite probabilities (loss {self.nll}): its weights are damaged or its training "
+                "diverged; get or build the checkpoint again"
+            )
+        N = self.targets
+        return Scores(
+            targets=N,
+            nll=self.nll,
+            nll_squares=self.nll_squares,
+            top1=self.top1 / N,
+            top3=self.top3 / N,
+            ms_per_token=1000 * seconds / N,
+            nll_at={1.0: self.nll, **self.nll_at},
+        )
 
-def _check(
-    tokens: np.ndarray, eos_id: int, vocabulary: int, window: int, batch_size: int, temperatures: Sequence[float]
+
+def check_stream(
+    tokens: np.ndarray,
+    eos_id: int,
+    vocabulary: int,
+    window: int,
+    batch_size: int = 1,
+    temperatures: Sequence[float] = (),
 ) -> None:
     """Refuses what cannot be scored."""
     if tokens.ndim != 1 or tokens.dtype.kind not in "iu":
