@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from .errors import CheckpointError
 from .remote import redacted
 
 PROGRAM = Path(__file__).with_name("digest.py")
+ERROR = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b")
 TIMEOUT_SECONDS = 600
 TOLERANCE = 1e-3  # of mean and spread of the logits, between machines
 
@@ -46,6 +48,7 @@ def clean_digest(folder: Path) -> dict[str, Any]:
     if done.returncode == 0:
         return json.loads(done.stdout.splitlines()[-1])
     lines = [line for line in done.stderr.splitlines() if line.strip()]
+    lines = [line for line in lines if ERROR.match(line)] or lines
     raise CheckpointError(
         f"{folder.name} does not load from its files alone: {redacted(lines[-1]) if lines else 'it was stopped'}; "
         "build it again with this release, or mend the file"

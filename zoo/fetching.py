@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from .errors import CheckpointError
-from .remote import COMMIT, Snapshot, Unreachable, check_path, explained, git_oid, is_offline, refuse_pickles, snapshot
+from .remote import COMMIT, Snapshot, Unreachable, api, check_path, explained, git_oid, is_offline, refuse_pickles, snapshot
 
 NEEDED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 USED = ("*.json", "*.safetensors", "recipe.toml", "README.md")  # no code: the package's own classes are used
@@ -123,8 +123,10 @@ def is_cached(repo_id: str, revision: str) -> bool:
 
 
 def _is(path: str, wanted: tuple[str, ...]) -> bool:
-    """Whether a file matches one of the patterns, those without a folder at the top only."""
-    return any(fnmatch.fnmatchcase(path, pattern) and path.count("/") == pattern.count("/") for pattern in wanted)
+    """Whether a file matches one of the patterns, those without a folder at the top only; hidden ones never do."""
+    return not path.startswith(".") and any(
+        fnmatch.fnmatchcase(path, pattern) and path.count("/") == pattern.count("/") for pattern in wanted
+    )
 
 
 def _order(path: str) -> tuple[bool, str]:
@@ -134,11 +136,9 @@ def _order(path: str) -> tuple[bool, str]:
 
 def _download(found: Snapshot, path: str, revision: str, expected: str | None) -> Path:
     """Downloads one file of a commit, or finds it in the cache; the folder of the snapshot."""
-    from huggingface_hub import hf_hub_download
-
     what, file = f"{found.repo_id}@{found.commit}", found.files[path]
     try:
-        place = Path(hf_hub_download(found.repo_id, path, revision=revision))
+        place = Path(api().hf_hub_download(found.repo_id, path, revision=revision))
     except Exception as error:  # the transport's own exceptions differ between versions of the client
         raise explained(error, f"{what} ({path})", "read") from None
     folder = place.parents[path.count("/")]

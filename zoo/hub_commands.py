@@ -104,8 +104,8 @@ def _row(one: Publication) -> dict[str, Any]:
         "version": one.version.name,
         "revision": one.version.revision,
         "changed": one.changed,
-        "uploaded": one.plan.additions,
-        "deleted": one.plan.deletions,
+        "uploaded": list(one.plan.additions),
+        "deleted": list(one.plan.deletions),
         "sha256": dict(one.plan.sha256),
     }
 

@@ -81,7 +81,7 @@ def publish(
             tell(f"{known_as}: exporting ONNX files")
             add_onnx(folder, whole)
         sha256 = {path.relative_to(whole).as_posix(): sha256_of(path) for path in whole.rglob("*") if path.is_file()}
-        found = found.with_files(whole, sha256 | kept)
+        found = found.with_files(sha256 | kept)
         version = version_of(known_as, CHECKPOINTS, found)
         if dry_run:
             return Publication(known_as, found, version, bool(found.changes))

@@ -185,6 +185,8 @@ def explained(error: BaseException, what: str, verb: str) -> CheckpointError:
     """
     if isinstance(error, CheckpointError):
         return error
+    while getattr(error, "response", None) is None and error.__cause__ is not None:
+        error = error.__cause__  # the client wraps what went wrong in an upload
     status = getattr(getattr(error, "response", None), "status_code", None)
     name, endpoint = type(error).__name__, os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
     said = getattr(error, "server_message", None) or str(error) or name

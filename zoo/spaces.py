@@ -52,7 +52,7 @@ def publish_space(
         _complete_card(whole / CARD, repo_id)
         refuse_secrets(whole)
         sha256 = {path.relative_to(whole).as_posix(): sha256_of(path) for path in whole.rglob("*") if path.is_file()}
-        found = plan(whole, repo_id, "space", private, dry_run).with_files(whole, sha256)
+        found = plan(whole, repo_id, "space", private, dry_run).with_files(sha256)
         version = version_of(repo_id, SPACES, found)
         if dry_run:
             return Publication(known_as, found, version, bool(found.changes))

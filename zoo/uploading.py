@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +25,7 @@ class Plan:
         sha256: file -> sha256 of all files that it shall have, those that are there already and not in the folder too.
         remote: what it has; None: there is no such repository.
         tags: version -> commit.
+        additions, deletions, upload_bytes: the difference.
     """
 
     repo_id: str
@@ -34,18 +35,9 @@ class Plan:
     sha256: Mapping[str, str]
     remote: Snapshot | None
     tags: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def additions(self) -> list[str]:
-        """The files to upload: new, or with other content."""
-        there = self.remote.files if self.remote else {}
-        local = [name for name in sorted(self.sha256) if (self.folder / name).is_file()]
-        return [n for n in local if n not in there or not there[n].is_content_of(self.folder / n)]
-
-    @property
-    def deletions(self) -> list[str]:
-        """The files to delete."""
-        return sorted(set(self.remote.files if self.remote else ()) - set(self.sha256) - set(OTHERS))
+    additions: Sequence[str] = ()
+    deletions: Sequence[str] = ()
+    upload_bytes: int = 0
 
     @property
     def changes(self) -> list[str]:
@@ -57,17 +49,26 @@ class Plan:
         files = [file for path, file in (self.remote.files if self.remote else {}).items() if path.startswith(under)]
         return {file.path: str(file.sha256) for file in files} if all(file.sha256 for file in files) else {}
 
-    def with_files(self, folder: Path, sha256: Mapping[str, str]) -> Plan:
-        """The same with other files."""
-        return dataclasses.replace(self, folder=folder, sha256=sha256)
+    def with_files(self, sha256: Mapping[str, str]) -> Plan:
+        """The same for the files that the repository shall have."""
+        additions, deletions = _difference(self.folder, sha256, self.remote)
+        size = sum((self.folder / name).stat().st_size for name in additions)
+        return dataclasses.replace(self, sha256=sha256, additions=additions, deletions=deletions, upload_bytes=size)
 
     def told(self) -> str:
         """What changes, in a few words."""
-        size = sum((self.folder / name).stat().st_size for name in self.additions)
+        if not self.changes:
+            return "no file changed"
         gone = f", {len(self.deletions)} to delete" if self.deletions else ""
-        return (
-            f"{len(self.additions)} files to upload, {size / 1e6:.2f} MB{gone}" if self.changes else "no file changed"
-        )
+        return f"{len(self.additions)} files to upload, {self.upload_bytes / 1e6:.2f} MB{gone}"
+
+
+def _difference(folder: Path, sha256: Mapping[str, str], remote: Snapshot | None) -> tuple[list[str], list[str]]:
+    """The files that a repository lacks or has with other content, and those that it has beside the wanted ones."""
+    there = remote.files if remote else {}
+    local = [name for name in sorted(sha256) if (folder / name).is_file()]
+    additions = [name for name in local if name not in there or not there[name].is_content_of(folder / name)]
+    return additions, sorted(set(there) - set(sha256) - set(OTHERS))
 
 
 def plan(folder: Path, repo_id: str, kind: str, private: bool, dry_run: bool) -> Plan:
@@ -143,9 +144,9 @@ def carry_out(wanted: Plan, version: str) -> str:
 
 def _must_have_arrived(wanted: Plan, commit: str) -> None:
     """Refuses a commit that does not have exactly the files of the plan."""
-    arrived = dataclasses.replace(wanted, remote=snapshot(wanted.repo_id, commit, wanted.kind))
-    there = arrived.remote.files if arrived.remote else {}
-    wrong = [*arrived.changes, *(name for name in wanted.sha256 if name not in there)]
+    arrived = snapshot(wanted.repo_id, commit, wanted.kind)
+    additions, deletions = _difference(wanted.folder, wanted.sha256, arrived)
+    wrong = sorted({*additions, *deletions, *wanted.sha256} - (set(arrived.files) - {*additions, *deletions}))
     if wrong:
         raise CheckpointError(
             f"{wanted.repo_id}@{commit} is not what was sent: {', '.join(wrong[:3])}; it has no tag; give the same "
