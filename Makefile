@@ -42,5 +42,5 @@ $(VENV)/core.stamp: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) -e '.[train,bench,eval,export,opencl,dev]'
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) -e '.[train,bench,eval,export,opencl,search,dev]'
 	@touch $(VENV)/core.stamp $@

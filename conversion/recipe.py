@@ -172,7 +172,7 @@ class Recipe:
 
     def config(self, vocab_size: int, eos_id: int, base: RnnLmConfig | None = None) -> RnnLmConfig:
         """The model's config for a corpus; `base`: the parent's, of which `[model]` changes fields."""
-        fields = {} if base is None else {name: getattr(base, name) for name in _model_fields()}
+        fields = {} if base is None else {name: getattr(base, name) for name in model_fields()}
         ids = dict(bos_token_id=eos_id, eos_token_id=eos_id, pad_token_id=eos_id)
         try:
             return RnnLmConfig(**{**fields, **self.model, "vocab_size": vocab_size, **ids})
@@ -209,7 +209,7 @@ def parse_recipe(text: str, where: str) -> Recipe:
     recipe = dataclasses.replace(recipe, text=re.split(r"(?m)^\[built\]", text)[0].rstrip() + "\n")
     if not NAME.fullmatch(recipe.name):
         raise RecipeError(f"{where}: name is {recipe.name!r}; allowed: small letters, digits, . _ and -")
-    allowed = tuple(name for name in _model_fields() if name not in FROM_CORPUS)
+    allowed = tuple(name for name in model_fields() if name not in FROM_CORPUS)
     if steps:
         allowed = RATES if recipe.parent else allowed
         if recipe.parent and recipe.stage:
@@ -256,6 +256,6 @@ def _told(name: str, value: Any) -> str:
     return name if value is True else f"no {name}" if value is False else f"{name} {value}"
 
 
-def _model_fields() -> list[str]:
+def model_fields() -> list[str]:
     """The names of RnnLmConfig's own fields."""
     return [name for name in RnnLmConfig.__annotations__ if name != "use_cache"]
