@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .devices import library
+from .memory import together, upload
 from .plan import INTS, Call, Plan
 from .programs import build, launches_of, source_of
 from .settings import Settings
@@ -35,13 +36,14 @@ def bandwidth(device: pyopencl.Device, settings: Settings, sizes: Sequence[int])
         plan = Plan(settings, top=1, half=False)
         items = size // unit * settings.lanes
         plan.calls = [Call("stream", (("SIZE", str(size)),), ((INTS, "data"), ("int", "out")), items=items)]
-        [launch] = launches_of(plan)
-        kernel = cl.Kernel(build(context, source_of([launch], settings, 1)), launch.name)
         groups = settings.groups or -(-items // settings.lanes)
-        flags = cl.mem_flags
-        data = cl.Buffer(context, flags.READ_ONLY | flags.COPY_HOST_PTR, hostbuf=np.ones(size, np.uint8))
-        out = cl.Buffer(context, flags.WRITE_ONLY, 4 * groups * settings.lanes * settings.vec)
-        kernel.set_args(data, out)
+        plan.array("data", np.ones(size, np.uint8))
+        plan.vectors["out"] = np.zeros(groups * settings.lanes * settings.vec, np.int32)
+        [launch] = launches_of(plan)
+        memory = together(plan, huge=bool(device.type & cl.device_type.CPU))
+        buffers = upload(context, memory)  # the kernel does not hold them
+        kernel = cl.Kernel(build(context, source_of([launch], plan, memory)), launch.name)
+        kernel.set_args(np.int32(0), np.int32(0), *buffers)
         times: list[float] = []
         while len(times) < LEAST or sum(times) < SECONDS:
             before = time.perf_counter()

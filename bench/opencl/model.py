@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import mmap
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +13,8 @@ from zoo.hub import read_header
 from zoo.runtime import NumpyModel
 
 from .devices import describe, device_of, library
+from .memory import together, upload
 from .network import plan_of
-from .packing import pad
 from .programs import Launch, build, launches_of, source_of
 from .settings import Settings, settings_of
 
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
 
 STORAGES = ("stored", "fp32", "fp16")
 MOST = 64  # words of an answer
-HUGE = 1 << 21  # bytes of a huge page
 
 
 class OpenClModel:
@@ -72,14 +69,15 @@ class OpenClModel:
             self.context = cl.Context([self.device])
             properties = cl.command_queue_properties.PROFILING_ENABLE if profile else 0
             self._queue = cl.CommandQueue(self.context, properties=properties)
-            self._buffers = self._upload(plan.arrays, read_only=True) | self._upload(plan.vectors, read_only=False)
-            self._start = {name: contents for name, contents in plan.vectors.items() if name.startswith(("h.", "c."))}
-            program = build(self.context, source_of(launches, self.settings, top))
-            # Two turns: what one writes as the state after, the other reads as the state before.
-            self._turns = [self._kernels(program, launches, turn) for turn in (0, 1)]
+            memory = together(plan, huge=bool(self.device.type & cl.device_type.CPU))
+            self._buffers = buffers = upload(self.context, memory)  # kernels do not hold them
+            program = build(self.context, source_of(launches, plan, memory))
+            self._turns = [self._kernels(program, launches, turn, buffers) for turn in (0, 1)]
         except (cl.Error, MemoryError) as error:
             raise self._failure(error) from error
-        self._result, self._error = self._buffers["result"], cl.Error
+        self._vectors, self._error = buffers[1], cl.Error  # the answer lies first
+        self._logits = memory.places["logits"][1]
+        self._start = {memory.places[name][1]: plan.vectors[name] for name in plan.vectors if name[:2] in ("h.", "c.")}
         self._answer = np.zeros(2 * top, np.int32)
         self._log_probs = self._answer[top:].view(np.float32)
         self._turn = 0
@@ -88,32 +86,17 @@ class OpenClModel:
         self._pack = struct.Struct("=i").pack
         self._enqueue, self._read = cl.enqueue_nd_range_kernel, cl._cl._enqueue_read_buffer  # enqueue_copy is slower
 
-    def _upload(self, contents: dict[str, np.ndarray], read_only: bool) -> dict[str, Any]:
-        """Device memory; where host and device share theirs it is memory that both can reach."""
-        flags = library().mem_flags
-        kind = flags.READ_ONLY if read_only else flags.READ_WRITE
-        if self.device.type & library().device_type.CPU:
-            contents, kind = in_huge_pages(contents), kind | flags.USE_HOST_PTR
-        else:
-            kind |= flags.COPY_HOST_PTR | (flags.ALLOC_HOST_PTR if self.device.host_unified_memory else 0)
-        return {
-            name: library().Buffer(self.context, kind, hostbuf=np.ascontiguousarray(array))
-            for name, array in contents.items()
-        }
-
     def _kernels(
-        self, program: Any, launches: list[Launch], turn: int
+        self, program: Any, launches: list[Launch], turn: int, buffers: list[Any]
     ) -> list[tuple[Any, tuple[int], tuple[int], bool]]:
-        """Kernels with their arguments set, global and local sizes, whether the id is an argument."""
-        cl = library()
+        """Kernels with their arguments set, global and local sizes, whether they read the word's id."""
         made = []
         for launch in launches:
-            kernel = cl.Kernel(program, launch.name)
-            buffers = [self._buffers[_in_turn(name, turn)] for _, name in launch.buffers]
-            kernel.set_args(*([np.int32(0)] if launch.token else []), *buffers)
-            lanes = self.settings.lanes
-            groups = 1 if launch.calls[-1].file == "merge" else self.settings.groups or -(-launch.items // lanes)
-            made.append((kernel, (groups * lanes,), (lanes,), launch.token))
+            kernel = library().Kernel(program, launch.name)
+            kernel.set_args(np.int32(0), np.int32(turn), *buffers)
+            alone = launch.calls[-1].file == "merge"
+            groups = 1 if alone else self.settings.groups or -(-launch.items // self.settings.lanes)
+            made.append((kernel, (groups * self.settings.lanes,), (self.settings.lanes,), launch.token))
         return made
 
     @property
@@ -141,7 +124,7 @@ class OpenClModel:
                 if takes_token:
                     kernel._set_arg_buf(0, self._pack(token))  # set_arg takes 50 times as long
                 events.append(enqueue(queue, kernel, size, lanes))
-            self._read(queue, self._result, self._answer)
+            self._read(queue, self._vectors, self._answer)
         except self._error as error:
             raise self._failure(error) from error
         self._turn ^= 1
@@ -151,13 +134,13 @@ class OpenClModel:
     def logits(self) -> np.ndarray:
         """Logits [V] of the last step."""
         found = np.empty(self.vocab_size, np.float32)
-        library().enqueue_copy(self._queue, found, self._buffers["logits"])
+        library().enqueue_copy(self._queue, found, self._vectors, src_offset=self._logits)
         return found
 
     def reset(self) -> None:
         """The state before the first token."""
-        for name, contents in self._start.items():
-            library().enqueue_copy(self._queue, self._buffers[name], contents)
+        for place, contents in self._start.items():
+            library().enqueue_copy(self._queue, self._vectors, contents, dst_offset=place)
 
     def device_seconds(self) -> float:
         """Time of the last step's kernels as the device measured it; needs `profile`."""
@@ -179,31 +162,7 @@ class OpenClModel:
         return ZooError(f"{where} stopped working ({reason}); run again, with another device: --device")
 
 
-def in_huge_pages(contents: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Copies one after the other in memory of huge pages, where the system has them: fewer to be found again."""
-    starts = np.cumsum([0, *(pad(array.nbytes, 128) for array in contents.values())]).tolist()
-    memory = mmap.mmap(-1, starts[-1] + HUGE)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        with contextlib.suppress(OSError):  # a system without them
-            memory.madvise(mmap.MADV_HUGEPAGE)
-    whole = np.frombuffer(memory, np.uint8)
-    whole = whole[-whole.ctypes.data % HUGE :]
-    copies = {}
-    for start, (name, array) in zip(starts, contents.items(), strict=False):
-        copies[name] = whole[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
-        copies[name][...] = array
-    return copies
-
-
 def _is_half(folder: Path) -> bool:
     """Whether a checkpoint stores its floats in 16 bits."""
     kinds = {tensor["dtype"] for tensor in read_header(folder / "model.safetensors").values()}
     return "F16" in kinds and not kinds & {"F32", "BF16", "F64"}
-
-
-def _in_turn(name: str, turn: int) -> str:
-    """The buffer of a state in a turn: before and after change places."""
-    stem, _, which = name.rpartition(".")
-    if not turn or not stem.startswith("h.") or which not in ("before", "after"):
-        return name
-    return f"{stem}.{'after' if which == 'before' else 'before'}"

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from zoo.errors import ZooError
 
 from .devices import describe, library
+from .memory import Memory
 from .plan import WITH_TOKEN, Call, Plan
-from .settings import Settings
 
 if TYPE_CHECKING:
     import pyopencl
 
 KERNELS = Path(__file__).with_name("kernels")
 SHARED = ("prelude", "dot", "best")
-TOKEN = "token"  # the argument that is no buffer
+FIRST = ("const int token", "const int turn")  # arguments before those of the memory
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,12 @@ class Launch:
 
     Args:
         name: of the kernel.
-        buffers: type and name of each argument; the word's id comes before them where `token` is set.
+        token: whether it reads the word's id.
         items: work-items that find work.
     """
 
     name: str
     calls: tuple[Call, ...]
-    buffers: tuple[tuple[str, str], ...]
     token: bool
     items: int
 
@@ -42,25 +41,21 @@ class Launch:
 def launches_of(plan: Plan) -> list[Launch]:
     """All calls in one launch, or each in its own."""
     groups = [plan.calls] if plan.settings.one_launch else [[call] for call in plan.calls]
-    return [_launch(f"launch{number:03}", calls) for number, calls in enumerate(groups)]
+    return [
+        Launch(
+            f"launch{number:03}",
+            tuple(calls),
+            any(call.file in WITH_TOKEN for call in calls),
+            max(call.items for call in calls),
+        )
+        for number, calls in enumerate(groups)
+    ]
 
 
-def _launch(name: str, calls: list[Call]) -> Launch:
-    """Every buffer once; one that is read here and written there is written."""
-    buffers: dict[str, str] = {}
-    for call in calls:
-        for kind, buffer in call.args:
-            if not buffers.get(buffer, "const").startswith("const"):
-                continue
-            buffers[buffer] = kind
-    token = any(call.file in WITH_TOKEN for call in calls)
-    found = tuple((kind, buffer) for buffer, kind in buffers.items())
-    return Launch(name, tuple(calls), found, token, max(call.items for call in calls))
-
-
-def source_of(launches: list[Launch], settings: Settings, top: int) -> str:
+def source_of(launches: list[Launch], plan: Plan, memory: Memory) -> str:
     """OpenCL C of all launches; equal operations are compiled once."""
-    macros = {"VEC": settings.vec, "LANES": settings.lanes, "SIMD": settings.simd, "TOP": top}
+    settings = plan.settings
+    macros = {"VEC": settings.vec, "LANES": settings.lanes, "SIMD": settings.simd, "TOP": plan.top}
     parts = [f"#define {name} {value}" for name, value in macros.items()]
     parts += [_read(name) for name in SHARED]
     functions: dict[tuple, str] = {}
@@ -73,24 +68,21 @@ def source_of(launches: list[Launch], settings: Settings, top: int) -> str:
                 parts += [f"#define {name} {value}" for name, value in defines.items()]
                 parts.append(_read(call.file))
                 parts += [f"#undef {name.partition('(')[0]}" for name in defines]
-    parts += [_kernel(launch, functions, settings) for launch in launches]
+    parts += [_kernel(launch, functions, settings.lanes, memory) for launch in launches]
     return "\n".join(parts) + "\n"
 
 
-def _kernel(launch: Launch, functions: dict[tuple, str], settings: Settings) -> str:
+def _kernel(launch: Launch, functions: dict[tuple, str], lanes: int, memory: Memory) -> str:
     """A kernel that calls its functions; between them all of one work-group is done."""
-    places = {buffer: f"b{place}" for place, (_, buffer) in enumerate(launch.buffers)}
-    given = [f"__global {kind} *{places[buffer]}" for kind, buffer in launch.buffers]
-    if launch.token:
-        given.insert(0, f"const int {TOKEN}")
+    given = [*FIRST, *(f"__global {declared}" for declared, _ in memory.parameters)]
     scratch = max(1, *(call.scratch for call in launch.calls))
-    lines = [f"__kernel __attribute__((reqd_work_group_size({settings.lanes}, 1, 1)))"]
+    lines = [f"__kernel __attribute__((reqd_work_group_size({lanes}, 1, 1)))"]
     lines += [f"void {launch.name}({', '.join(given)}) {{", f"  __local int v[{scratch}] __attribute__((aligned(64)));"]
     for number, call in enumerate(launch.calls):
-        if number and settings.lanes > 1:
+        if number and lanes > 1:
             lines.append("  barrier(CLK_GLOBAL_MEM_FENCE | CLK_LOCAL_MEM_FENCE);")
-        told = ["v", *([TOKEN] if call.file in WITH_TOKEN else [])]
-        told += [f"(__global {kind} *){places[buffer]}" for kind, buffer in call.args]
+        told = ["v", *(["token"] if call.file in WITH_TOKEN else [])]
+        told += [f"(__global {kind} *)({memory.addresses[buffer]})" for kind, buffer in call.args]
         lines.append(f"  {functions[(call.file, call.defines)]}({', '.join(told)});")
     return "\n".join([*lines, "}"])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bench.opencl.memory import apart, upload
 from bench.opencl.network import best as choose
 from bench.opencl.network import output
 from bench.opencl.plan import Plan
@@ -79,22 +80,19 @@ def run(plan: Plan, device, token: int = 0) -> dict[str, np.ndarray]:
 
     context = cl.Context([device])
     queue = cl.CommandQueue(context)
-    launches = launches_of(plan)
-    program = build(context, source_of(launches, plan.settings, plan.top))
-    held = plan.arrays | plan.vectors
-    flags = cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR
-    buffers = {name: cl.Buffer(context, flags, hostbuf=contents) for name, contents in held.items()}
-    lanes, kernels = plan.settings.lanes, []
+    launches, memory = launches_of(plan), apart(plan)
+    program = build(context, source_of(launches, plan, memory))
+    buffers, lanes, kernels = upload(context, memory), plan.settings.lanes, []
     for launch in launches:
         kernel = cl.Kernel(program, launch.name)
         kernels.append(kernel)  # oclgrind forgets what is released before it has run
-        kernel.set_args(*([np.int32(token)] if launch.token else []), *(buffers[name] for _, name in launch.buffers))
+        kernel.set_args(np.int32(token), np.int32(0), *buffers)
         alone = launch.calls[-1].file == "merge"
         groups = 1 if alone else plan.settings.groups or -(-launch.items // lanes)
         cl.enqueue_nd_range_kernel(queue, kernel, (groups * lanes,), (lanes,))
     found = {name: np.empty_like(contents) for name, contents in plan.vectors.items()}
     for name, contents in found.items():
-        cl.enqueue_copy(queue, contents, buffers[name])
+        cl.enqueue_copy(queue, contents, buffers[memory.places[name][0]])
     return found
 
 
