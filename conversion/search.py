@@ -9,8 +9,10 @@ import argparse
 import csv
 import io
 import math
+import random
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ from .train import Trainer
 
 STARTUP = 5  # trials before any is cut short
 WARMUP = 2  # the evaluation of a trial from which on it may be
+OPENINGS = 4  # tries to open a storage
 DRAWS = 100  # for each trial, those of too many parameters counted
 TRAINED = "seconds"  # what is known of the trials that count
 
@@ -65,20 +68,9 @@ def search(
     Raises:
         RecipeError: Optuna is not there, or the recipe is not one that can be searched. Interrupted: a signal came.
     """
-    try:
-        import optuna
-    except ModuleNotFoundError as error:
-        raise RecipeError("conversion.search needs optuna; type: pip install 'rnnlm-zoo[search]'") from error
     if not recipe.stage:
         raise RecipeError(f"recipe {recipe.name} has no [[stage]] to search; give one that trains")
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        study_name=recipe.name,
-        storage=storage,
-        load_if_exists=True,
-        sampler=optuna.samplers.RandomSampler(seed),
-        pruner=optuna.pruners.MedianPruner(STARTUP, WARMUP),
-    )
+    study = _study(recipe.name, storage, seed)
 
     def objective(trial: Any) -> float:
         one = drawn(recipe, space, lambda name, how: _suggest(trial, name, how), f"{recipe.name}-trial-{trial.number}")
@@ -94,6 +86,32 @@ def search(
     if not over():
         study.optimize(objective, n_trials=DRAWS * trials, callbacks=[stop])
     return study
+
+
+def _study(name: str, storage: str | None, seed: int | None) -> Any:
+    """The study of a recipe, made where it is not there; RecipeError without Optuna or a storage that can be used."""
+    try:
+        import optuna
+    except ModuleNotFoundError as error:
+        raise RecipeError("conversion.search needs optuna; type: pip install 'rnnlm-zoo[search]'") from error
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    options: dict[str, Any] = {"study_name": name, "storage": storage, "load_if_exists": True}
+    options["sampler"] = optuna.samplers.RandomSampler(seed)
+    options["pruner"] = optuna.pruners.MedianPruner(STARTUP, WARMUP)
+    for left in reversed(range(OPENINGS)):
+        try:
+            return optuna.create_study(**options)
+        except (
+            Exception
+        ) as error:  # of any database; two processes that make its tables at once get in each other's way
+            if not left:
+                reason = " ".join(str(error).split())[:200]
+                raise RecipeError(
+                    f"the storage {storage} cannot be opened: {reason}; give --storage sqlite:///FILE in a folder that "
+                    "is there"
+                ) from error
+            time.sleep(0.2 + random.random())
+    return None
 
 
 def _suggest(trial: Any, name: str, how: dict[str, Any]) -> Any:

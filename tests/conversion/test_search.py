@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -135,8 +136,12 @@ def test_what_is_no_space(space_file: Path, old, new, message):
 def test_errors_are_told_in_one_line(recipe_file: Path, space_file: Path, tmp_path: Path, capsys, monkeypatch):
     assert search.main([str(recipe_file), "--space", str(tmp_path / "none.toml"), "--trials", "1"]) == 2
     assert "conversion/spaces/small.toml" in capsys.readouterr().err
-    monkeypatch.setitem(__import__("sys").modules, "optuna", None)
+    monkeypatch.setattr(search, "OPENINGS", 1)
     command = [str(recipe_file), "--space", str(space_file), "--trials", "1", "--runs", str(tmp_path / "runs")]
+    assert search.main([*command, "--storage", f"sqlite:///{tmp_path}/nowhere/study.db"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "cannot be opened" in error and "give --storage sqlite:///FILE" in error
+    monkeypatch.setitem(sys.modules, "optuna", None)
     assert search.main(command) == 2
     assert "type: pip install 'rnnlm-zoo[search]'" in capsys.readouterr().err
 
