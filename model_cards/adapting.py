@@ -5,8 +5,10 @@ from __future__ import annotations
 from .facts import SPLITS
 
 HEADS = {"dynamic": "dynamic evaluation", "cache": "neural cache"}
-NOTE = """Dynamic evaluation (Krause et al. 2018) changes the weights, a neural cache (Grave et al. 2017) the
-distribution, by the words read so far; both start anew with each split, with settings chosen on the validation text."""
+WHAT = {
+    "dynamic": "Dynamic evaluation (Krause et al. 2018) lets the weights follow the words read so far",
+    "cache": "A neural cache (Grave et al. 2017) makes words more probable that followed like states a short while ago",
+}
 
 
 def adapting_table(corpus: str, found: dict) -> str:
@@ -19,8 +21,10 @@ def adapting_table(corpus: str, found: dict) -> str:
     for split in SPLITS:
         told = [f"{one['perplexity']:.2f}" for one in (found[split], *(found[kind][split] for kind in kinds))]
         lines.append(f"| {split} | {' | '.join(told)} |")
-    lines += ["", NOTE]
+    lines.append("")
     for kind in kinds:
         settings = ", ".join(f"{name} {value:g}" for name, value in found[kind]["settings"].items())
-        lines.append(f"{HEADS[kind].capitalize()}: {settings}; measured by `{found[kind]['command']}`.")
+        lines.append(
+            f"{WHAT[kind]}; chosen on the validation text: {settings}. Measured by `{found[kind]['command']}`."
+        )
     return "\n".join(lines) + "\n"

@@ -36,7 +36,11 @@ def add_adapting(parser: ArgumentParser) -> None:
         metavar="NAME=NUMBER",
         help="a neural cache of the last words: size, theta, weight; published apart",
     )
-    parser.add_argument("--tune", action="store_true", help="choose these settings on the valid split first")
+    parser.add_argument(
+        "--tune",
+        action="store_true",
+        help="choose these settings on the valid split first, lr and decay on its first 20,000 words",
+    )
 
 
 def evaluate(given: Namespace) -> int:

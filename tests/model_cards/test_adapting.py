@@ -23,6 +23,6 @@ def test_columns_of_what_was_measured():
     }
     text = adapting_table("ptb", found)
     assert "| ptb, perplexity | static | neural cache |" in text and "| test | 79.12 | 69.46 |" in text
-    assert "Neural cache: size 500, theta 0.203; measured by `C`." in text
+    assert "chosen on the validation text: size 500, theta 0.203. Measured by `C`." in text and "Krause" not in text
     found["dynamic"] = {"valid": split(60), "test": split(59), "settings": {"lr": 2e-4}, "command": "D"}
     assert "| valid | 80.00 | 60.00 | 70.00 |" in adapting_table("ptb", found)
