@@ -1,7 +1,8 @@
-"""torch.hub entry points: one per checkpoint of the catalog, and `tokenizer`; made from the catalog, never edited.
+"""torch.hub entry points: one per checkpoint of the catalog, `tokenizer` and `keyboard`; made from the catalog.
 
 `torch.hub.load("path/to/this/folder", "lstm_200_ptb", source="local")` is the model,
-`torch.hub.load("path/to/this/folder", "tokenizer", "lstm-200-ptb", source="local")` its tokenizer.
+`torch.hub.load("path/to/this/folder", "tokenizer", "lstm-200-ptb", source="local")` its tokenizer,
+`torch.hub.load("path/to/this/folder", "keyboard", "lstm-200-ptb", source="local")` suggestions while a text is typed.
 """
 
 import hashlib as _hashlib
@@ -45,27 +46,31 @@ def _entry_point(row):
     name_of_class = "RnnLmForSequenceClassification" if classifies else "RnnLmForCausalLM"
 
     def load(weights: str | None = "DEFAULT"):
-        if weights not in (None, "DEFAULT", row.name):
+        name, _, version = (weights or "").partition("@")
+        if weights not in (None, "DEFAULT", row.name) and (name != row.name or not version):
             raise _module("errors").CheckpointError(
-                f"weights={weights!r} is not known; allowed: 'DEFAULT' or {row.name!r} (trained), None (untrained)"
+                f"weights={weights!r} is not known; allowed: 'DEFAULT' or {row.name!r} (trained), "
+                f"'{row.name}@v1' (that version of it), None (untrained)"
             )
+        here = row.folder if row.folder.is_dir() else row.name
         if weights is None:
-            config = _module("configuration_rnnlm").RnnLmConfig.from_pretrained(row.folder)
+            config = _module("configuration_rnnlm").RnnLmConfig.from_pretrained(_module("hub").folder_of(here))
             return getattr(_module("modeling_rnnlm"), name_of_class)(config).eval()
-        return _module("loading").load_any(row.folder)[0]
+        return _module("loading").load_any(weights if version else here)[0]
 
     load.__name__ = load.__qualname__ = _re.sub(r"\W", "_", row.name)
     quality = f", {row.headline}" if row.headline else ""
     load.__doc__ = f"""{row.description}: {row.parameters:,} parameters, {row.bytes / 1e6:.1f} MB{quality}.
 
     Args:
-        weights: "DEFAULT" or "{row.name}": as trained; None: the same network untrained.
+        weights: "DEFAULT" or "{row.name}": as trained; "{row.name}@v1": a version, whose meaning never changes;
+            None: the same network untrained.
 
     Returns:
         {name_of_class} in eval mode.
 
     Raises:
-        CheckpointError: unknown weights, or a damaged file.
+        CheckpointError: unknown weights, a damaged file, or one that is not here and cannot be downloaded.
     """
     return load
 
@@ -74,7 +79,8 @@ def tokenizer(name: str):
     """The word-level tokenizer of a checkpoint.
 
     Args:
-        name: the checkpoint's name in the catalog, e.g. "lstm-200-ptb".
+        name: a name of the catalog, e.g. "lstm-200-ptb", a version of it ("lstm-200-ptb@v1"), a folder, or
+            "owner/name@revision" on the Hub.
 
     Returns:
         PreTrainedTokenizerFast.
@@ -85,6 +91,22 @@ def tokenizer(name: str):
     folder = _module("hub").folder_of(name)
     _module("hub").verify(folder)
     return _importlib.import_module("transformers").PreTrainedTokenizerFast.from_pretrained(folder)
+
+
+def keyboard(name: str | None = None, engine: str = "numpy"):
+    """Suggestions while a text is typed, with a language model of the catalog.
+
+    Args:
+        name: as of `tokenizer`; None: the default of keyboards.
+        engine: what computes: "numpy", "torch", "onnx" or "opencl".
+
+    Returns:
+        zoo.keyboard.Keyboard.
+
+    Raises:
+        CheckpointError: no checkpoint has this name, it is no language model, or its files are damaged.
+    """
+    return _module("keyboard").Keyboard(name, engine=engine)
 
 
 for _row in _module("catalog").entries().values():

@@ -52,7 +52,7 @@ class Version:
 def versions(name: str, kind: str = CHECKPOINTS) -> list[Version]:
     """The versions of a checkpoint or Space, the newest last; empty where none is known."""
     found = dict[str, Version]()
-    for path in (user_file(), PUBLISHED):  # what goes with the package has the last word
+    for path in (user_file(), PUBLISHED):  # what goes with the package has the last word, if it says where
         for version, row in _read(path).get(kind, {}).get(name, {}).items():
             if (
                 not VERSION.fullmatch(version)
@@ -60,7 +60,9 @@ def versions(name: str, kind: str = CHECKPOINTS) -> list[Version]:
                 or set(row) - {"sha256", "repo_id", "revision"}
             ):
                 raise CheckpointError(f"{path} has a wrong entry {version!r} of {name}; get the file again")
-            found[version] = Version(version, **row)
+            new, known = Version(version, **row), found.get(version)
+            if known is None or new.repo_id or not new.is_identity_of(known.sha256):
+                found[version] = new
     return sorted(found.values(), key=_number)
 
 

@@ -78,8 +78,16 @@ def snapshot(repo_id: str, revision: str | None = None, kind: str = "model") -> 
         CheckpointError: no such repository or revision, no access, no connection, an answer for another commit, or a
             file whose name would leave the folder.
     """
+    from huggingface_hub import constants
+
     try:
-        found: Any = api().repo_info(repo_id, revision=revision, repo_type=kind, files_metadata=True)
+        found: Any = api().repo_info(
+            repo_id,
+            revision=revision,
+            repo_type=kind,
+            files_metadata=True,
+            timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
+        )
     except Exception as error:  # the transport's own exceptions differ between versions of the client
         raise explained(error, f"{repo_id}@{revision or 'main'}", "read") from None
     if not found.sha and not found.siblings:
@@ -91,12 +99,26 @@ def snapshot(repo_id: str, revision: str | None = None, kind: str = "model") -> 
             f"{repo_id}@{revision} was asked for and the Hub answered with commit {found.sha}: a swapped revision; "
             "nothing was taken from it; check HF_ENDPOINT"
         )
+    listed = list(found.siblings or ())
+    if not all(file.blob_id or file.lfs for file in listed):
+        listed = _tree(repo_id, found.sha, kind)
     files = {}
-    for sibling in found.siblings or ():
-        check_path(sibling.rfilename, repo_id)
-        sha256 = sibling.lfs.sha256 if sibling.lfs else None
-        files[sibling.rfilename] = RemoteFile(sibling.rfilename, sibling.size, sha256, sibling.blob_id)
+    for file in listed:
+        check_path(file.rfilename, repo_id)
+        sha256 = file.lfs.sha256 if file.lfs else None
+        files[file.rfilename] = RemoteFile(file.rfilename, file.size, sha256, file.blob_id)
     return Snapshot(repo_id, found.sha, bool(found.private), files)
+
+
+def _tree(repo_id: str, commit: str, kind: str) -> list[Any]:
+    """The files of a commit from the list of its tree, which has ids where the information on it has none."""
+    from huggingface_hub.hf_api import RepoFile
+
+    try:
+        rows = list(api().list_repo_tree(repo_id, revision=commit, recursive=True, repo_type=kind))
+    except Exception as error:  # the transport's own exceptions differ between versions of the client
+        raise explained(error, f"{repo_id}@{commit}", "read") from None
+    return [row for row in rows if isinstance(row, RepoFile)]
 
 
 def check_path(path: Any, where: str) -> None:
@@ -193,7 +215,8 @@ def explained(error: BaseException, what: str, verb: str) -> CheckpointError:
     said = redacted(said)[:300].rstrip(".")
     login = "set HF_TOKEN to a token that has access, or type: hf auth login"
     if is_offline():
-        why, do = "HF_HUB_OFFLINE is set and the cache does not have all of it", "unset HF_HUB_OFFLINE, then the same"
+        more = " and the cache does not have all of it" if verb == "read" else ""
+        why, do = f"HF_HUB_OFFLINE is set{more}", "unset HF_HUB_OFFLINE, then give the same command again"
     elif name == "RevisionNotFoundError":
         why, do = "there is no such revision", "give a branch, a tag such as v1, or a commit that it has"
     elif name == "GatedRepoError":

@@ -32,7 +32,8 @@ class Fault:
     """What goes wrong with the next `times` requests whose method and path match.
 
     Attributes:
-        kind: status | slow | cut | content | commit | files
+        kind: status | slow | cut | content (other than its name says) | commit (another one) | files (more of them) |
+            names (of files, nothing else)
         status, message, code: of "status": the answer, its text and its X-Error-Code.
         seconds: of "slow": before the answer. bytes: of "cut": of the body that pass before the connection ends.
         files: of "files": names that are added to every list of files.
@@ -127,6 +128,9 @@ class Handler(BaseHTTPRequestHandler):
                     fault.times -= 1
                     return fault
         return None
+
+    def _has(self, kind: str) -> bool:
+        return self.fault is not None and self.fault.kind == kind
 
     def _drop(self) -> None:
         """Ends the connection as a lost network does."""
@@ -227,7 +231,7 @@ class Handler(BaseHTTPRequestHandler):
         repository = self._repository(kind, id)
         commit = repository.commit(revision or "main")
         siblings: list[dict[str, Any]] = [
-            {"rfilename": path, **(entry.sibling() if "blobs" in self.query else {})}
+            {"rfilename": path, **(entry.sibling() if "blobs" in self.query and not self._has("names") else {})}
             for path, entry in sorted(commit.files.items())
         ]
         if self.fault and self.fault.kind == "files":

@@ -205,6 +205,19 @@ def test_no_pickle_beside_safetensors_is_taken(there: Path, name: str, tmp_path:
     assert "extra.pkl" not in os.listdir(pull(f"org/{name}@main", tmp_path / "got").folder)
 
 
+def test_a_server_that_hangs(there: Path, name: str, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.5)
+    hub.faults({"method": "GET", "path": "/api/models/", "kind": "slow", "seconds": 1})
+    with pytest.raises(CheckpointError, match=r"cannot be reached or broke off \(.*timed out.*same command again"):
+        pull(f"org/{name}", tmp_path / "got")
+
+
+def test_a_server_that_lists_names_alone(there: Path, name: str, hub: Hub, tmp_path: Path):
+    hub.faults({"method": "GET", "path": "/revision/|/api/models/[^/]+/[^/]+$", "kind": "names"})
+    assert same(pull(f"org/{name}@main", tmp_path / "got").folder, there)
+    assert not publish(there, "org", with_onnx=False).changed
+
+
 def test_an_existing_folder_is_kept(there: Path, name: str, tmp_path: Path):
     got = tmp_path / "got"
     got.mkdir()
