@@ -29,7 +29,8 @@ shipped files, over all 82,430 targets. MB are those of weights and config; ours
 paper's 32. "Predicted" is a time on the paper's phone, the {PHONE}, that was computed from the paper's own timings, not
 measured; measured is the median of `{OURS}` on the device that most checkpoints were timed on. For a row of the thesis
 ours has the same prior, with or without groups, and is sparsified in at least the same parts; where the thesis counts
-words, it has no more of them.
+words, it has no more of them. "As described": the paper prints another number than its description gives; ours are
+compared with the latter.
 """
 
 
@@ -54,13 +55,15 @@ def table(number: int, checkpoints: list[Facts]) -> str:
     for row in rows():
         if row.table == number:
             times = [f"{row.printed['mali_ms']:.2f}"] if timed else []
-            printed = [f"{row.printed[key]:g}" for key in ("size_mb", "parameters_m", "test_perplexity")]
+            printed = [f"{row.printed['size_mb']:g}", _printed(row), f"{row.printed['test_perplexity']:g}"]
             lines.append(f"| {' | '.join([row.name, *printed, *times, *_ours(row, checkpoints, device)])} |")
-    for row in rows():
-        if row.table == number and not row.agrees:
-            numbers = f"{row.numbers / 1e6:.2f}M"
-            lines += ["", f"{row.name}: as it is described it has {numbers} parameters; ours are compared with these."]
     return "\n".join(lines)
+
+
+def _printed(row: Row) -> str:
+    """Parameters in M as printed, and where it is another number that of the network as it is described."""
+    described = "" if row.agrees else f" ({row.numbers / 1e6:.2f} as described)"
+    return f"{row.printed['parameters_m']:g}{described}"
 
 
 def _ours(row: Row, checkpoints: list[Facts], device: str) -> list[str]:
@@ -134,7 +137,7 @@ def by_method(checkpoints: list[Facts]) -> str:
             row, facts = beaten[0]
             cells += [
                 row.name,
-                f"{row.printed['parameters_m']:g}",
+                _printed(row),
                 f"{row.printed['test_perplexity']:g}",
                 f"[{facts.name}]",
             ]

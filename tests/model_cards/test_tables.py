@@ -121,7 +121,7 @@ def test_a_row_with_ours_and_one_without():
     differences = "width 200 (there 300), embedding 200 (there 300), from big, taught by wise"
     assert cells(text, "LSTM 300-300")[9:] == ["no", "9.34", "0.12", differences]
     assert cells(text, "GRU 650-650")[5] == "recipe only, not trained: `paper-gru-650`"
-    assert "RNN 650-650: as it is described it has 14.70M parameters" in text
+    assert cells(text, "RNN 650-650")[2] == "16.9 (14.70 as described)"
     assert "Mali ms |" in tables.table(3, []) and "0.51" not in tables.table(3, [])
 
 
