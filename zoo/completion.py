@@ -53,21 +53,17 @@ def complete(folder: Path, target: Path, repo_id: str) -> None:
     refuse_secrets(target)
 
 
-def check(target: Path, stored: dict[str, Any] | None = None) -> dict[str, Any]:
+def check(target: Path) -> dict[str, Any]:
     """Loads a completed folder in a clean process and with this package; the digest, of which both agree on every bit.
 
-    It is written into the folder, rounded so that every machine writes the same.
-
-    Args:
-        stored: the digest of an earlier day; None: the one in the folder, if there is one.
+    Where the folder has no stored digest it is written there, rounded so that every machine writes the same.
 
     Raises:
         CheckpointError: it does not load, or computes something else than it did or than this package does.
     """
     from .loading import load_any
 
-    if stored is None and (target / DIGEST).is_file():
-        stored = read_digest(target)
+    stored = read_digest(target) if (target / DIGEST).is_file() else None
     clean = clean_digest(target)
     own = digest_of(load_any(target)[0])
     if clean != own:
@@ -77,9 +73,10 @@ def check(target: Path, stored: dict[str, Any] | None = None) -> dict[str, Any]:
         )
     if stored is not None:
         compare(clean, stored, f"{target.name} does not compute what it did when its digest was stored")
-    told = {"weights": sha256_of(target / "model.safetensors"), "mean": round(clean["mean"], 4)}
-    if stored is None or stored.get("weights") != told["weights"]:
-        write(target / DIGEST, json.dumps(told | {"spread": round(clean["spread"], 4)}, indent=2) + "\n")
+    if not (target / DIGEST).is_file():
+        numbers = {key: round(clean[key], 4) for key in ("mean", "spread")}
+        told = {"weights": sha256_of(target / "model.safetensors"), **numbers}
+        write(target / DIGEST, json.dumps(told, indent=2) + "\n")
     return clean
 
 

@@ -29,19 +29,25 @@ def pull(given: Namespace) -> int:
 
 def check(given: Namespace) -> int:
     """Loads a checkpoint as a stranger would and compares its outputs."""
+    _quiet()
     import tempfile
     from pathlib import Path
 
-    from .completion import check_copy
+    from .completion import DIGEST, check_copy
     from .hub import folder_of
+    from .published import write
 
+    folder = folder_of(given.name)
     with tempfile.TemporaryDirectory(prefix="zoo-check-") as temporary:
-        digest, stored = check_copy(folder_of(given.name), Path(temporary))
+        digest, stored = check_copy(folder, Path(temporary))
+        if given.write:
+            made = Path(temporary, folder.name, DIGEST).read_text(encoding="utf-8")
+            write(folder / DIGEST, made)
     if given.json:
         print(json.dumps({"name": given.name, **digest, "stored": stored}))
     else:
-        told = "that stored with it" if stored else "none is stored with it"
-        print(f"{given.name} is whole; digest of its outputs {digest['sha256'][:16]}, also without the package; {told}")
+        told = "agrees with the one stored in the folder" if stored else "none was stored in the folder"
+        print(f"{given.name} is whole; the digest of its outputs, {digest['sha256'][:16]}, {told}")
     return 0
 
 

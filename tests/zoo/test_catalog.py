@@ -10,10 +10,14 @@ import torch
 
 from bench.size import measure
 from zoo.catalog import CHECKPOINTS, CLASSIFICATION, LANGUAGE, Entry, entries
+from zoo.clean_load import compare
+from zoo.completion import DIGEST, read_digest
 from zoo.configuration_rnnlm import RnnLmConfig
+from zoo.digest import digest_of
 from zoo.hub import verify
 from zoo.integers_rnnlm import Packed
 from zoo.layout import read_layout
+from zoo.loading import load_any
 from zoo.modeling_rnnlm import RnnLmForCausalLM, RnnLmForSequenceClassification
 from zoo.sparse_rnnlm import Sparse
 
@@ -92,3 +96,11 @@ def test_entry_reads_its_json_row():
 )
 def test_headlines(numbers: dict, headline: str):
     assert Entry("x", "", None, 1, 1, 1, {"a": numbers}, {}).headline == headline
+
+
+@ROWS
+def test_outputs_are_those_of_the_stored_digest(entry: Entry):
+    if not (entry.folder / DIGEST).is_file():
+        pytest.skip(f"none is stored; type: zoo check {entry.name} --write")
+    found = digest_of(load_any(entry.folder)[0])
+    compare(found, read_digest(entry.folder), entry.name)
