@@ -23,7 +23,7 @@ const panel = settingsPanel(client, await json("blocked.json"), say);
 const here = kept("times", {}); // model -> measured milliseconds of a step
 const steps = [], toBar = [];
 const counted = { keys: 0, saved: 0 };
-let changed = 0, digest = "", learnt = 0;
+let changed = 0, asked = null, digest = "", learnt = 0;
 let current = content.models.find(({ name }) => name === kept("model", "")) ?? content.models[0];
 
 /** A line above the keys, with a way back where there is one. */
@@ -41,7 +41,8 @@ function say(text, undo) {
 }
 
 function ask() {
-  client.bar(typing.before, SLOTS);
+  asked = typing.before;
+  client.bar(typing.before, SLOTS, typing.pasted);
 }
 
 function open(entry) {
@@ -111,6 +112,7 @@ client.addEventListener("settled", ask);
 client.addEventListener("personal", ({ detail }) => {
   learnt = detail.learnt;
   showFacts();
+  if (detail.verb !== "export") ask(); // what was forgotten must not stay in the bar
 });
 client.addEventListener("error", ({ detail }) => {
   at("status").textContent = `${detail.text}. The short list goes on.`;
@@ -131,7 +133,7 @@ client.addEventListener("bar", ({ detail }) => {
 });
 
 typing.addEventListener("text", () => {
-  if (bar.before === typing.before) return;
+  if (asked === typing.before) return; // only told once more
   changed ||= performance.now();
   keys.starts(typing.starts);
   ask();
@@ -149,6 +151,9 @@ bar.addEventListener("take", ({ detail }) => {
   counted.saved += Math.max(0, typing.before.length - before - 1);
 });
 bar.addEventListener("hold", ({ detail }) => panel.block(detail.text));
+// Buttons around the field leave the caret where it is.
+for (const button of document.querySelectorAll("#private, #send, #toast button"))
+  button.addEventListener("pointerdown", (event) => event.preventDefault());
 at("send").addEventListener("click", send);
 at("open-models").addEventListener("click", () => {
   showModels();

@@ -86,6 +86,8 @@ export class Bar extends EventTarget {
       const told = isLiteral ? `Keep ${slot.text}` : `${slot?.text}, suggestion`;
       button.setAttribute("aria-label", slot ? told : "No suggestion");
     });
+    // For whoever measures the page from outside.
+    this.element.dispatchEvent(new CustomEvent("painted", { detail: before, bubbles: true }));
     clearTimeout(this.speaking);
     this.speaking = setTimeout(() => this.speak(), SPEAK);
   }

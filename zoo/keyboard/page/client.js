@@ -12,9 +12,9 @@ export class Client extends EventTarget {
     this.ids = 0;
   }
 
-  /** Asks for the bar of a text before the caret; the answer is the event `bar`. */
-  bar(before, k) {
-    const request = { kind: "bar", id: ++this.ids, before, k };
+  /** Asks for the bar of a text before the caret; the answer is the event `bar`. `pasted`: it was not all typed. */
+  bar(before, k, pasted) {
+    const request = { kind: "bar", id: ++this.ids, before, k, pasted: pasted || Boolean(this.next?.pasted) };
     if (this.asked) this.next = request;
     else this.post((this.asked = request));
   }

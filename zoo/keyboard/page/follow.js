@@ -3,7 +3,6 @@
 import { splitWords } from "./typed_text.js";
 import { READ } from "./session.js";
 
-const TYPED = 3; // words and signs that can appear at once where somebody types; more is a paste, which is not learnt
 const LOOK = 200; // characters in which the beginning of the last word is looked for
 const LAST = /[\p{L}\p{N}_][\p{L}\p{M}\p{N}_'\u2018\u2019`]*$/u;
 
@@ -22,8 +21,8 @@ export class Follower {
     this.counts = []; // words of each commit that can be undone
   }
 
-  /** Brings the keyboard to the caret; what is typed of the word there. */
-  async follow(before) {
+  /** Brings the keyboard to the caret; what is typed of the word there. `pasted`: what is new was not typed. */
+  async follow(before, pasted = false) {
     const prefix = prefixOf(before);
     const words = wordsOf(before.slice(0, before.length - prefix.length));
     let same = 0;
@@ -32,9 +31,10 @@ export class Follower {
       this.keyboard.undo();
       this.words.length -= this.counts.pop();
     }
-    if (this.words.length > same) this.restart();
+    const isOld = this.words.length > same; // it was learnt when it was typed
+    if (isOld) this.restart();
     const added = words.slice(this.words.length);
-    if (added.length > TYPED) await this.paste(added);
+    if (added.length && (pasted || isOld || added.length > READ)) await this.paste(added);
     else for (const word of added) await this.read(word, 1);
     this.words = words;
     return prefix;

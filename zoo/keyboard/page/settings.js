@@ -3,6 +3,7 @@
 import { today } from "./personal.js";
 import { download, keep, kept } from "./store.js";
 
+const PAUSE = 1000; // milliseconds between two savings of what was learnt
 const at = (id) => document.getElementById(id);
 
 /** @param {string[]} blocked the words that are blocked by default. @param {(text: string, undo?: Function) => void} say */
@@ -66,7 +67,14 @@ export function settingsPanel(client, blocked, say) {
     say(loaded ? "Your words are loaded" : "This is no file of words saved here; choose one that “Save as a file” wrote");
     target.value = "";
   });
-  client.addEventListener("changed", async () => keep("personal", await client.personal("export")));
+  let saving = 0;
+  const save = async () => {
+    clearTimeout(saving);
+    saving = 0;
+    if (!keep("personal", await client.personal("export"))) say("This browser keeps nothing: your words end with the page");
+  };
+  client.addEventListener("changed", () => (saving ||= setTimeout(save, PAUSE)));
+  document.addEventListener("visibilitychange", () => document.hidden && saving && save());
   const personal = kept("personal", null);
   if (personal) client.personal("load", personal);
   colour();

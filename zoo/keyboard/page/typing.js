@@ -5,6 +5,7 @@ import { Spacing } from "./spacing.js";
 import { isWord, splitWords, startsAfter } from "./typed_text.js";
 
 const LOOK = 300; // characters before the caret that tell whether a sentence starts
+const TYPED = new Set(["insertText", "insertCompositionText", "insertLineBreak", "deleteContentBackward"]);
 const REST = /^[\p{L}\p{M}\p{N}_']*/u;
 const graphemes = new Intl.Segmenter(undefined, { granularity: "grapheme" });
 
@@ -15,9 +16,13 @@ export class Typing extends EventTarget {
     super();
     this.area = area;
     this.space = null; // where the keyboard's own space ends
+    this.pasted = false; // whether the latest change was not typed
     this.taken = null; // the suggestion taken last: {start, end, typed}
     area.addEventListener("beforeinput", (event) => this.intercept(event));
-    area.addEventListener("input", () => this.changed());
+    area.addEventListener("input", (event) => {
+      this.pasted = !TYPED.has(event.inputType);
+      this.changed();
+    });
     document.addEventListener("selectionchange", () => document.activeElement === area && this.changed());
   }
 
@@ -104,5 +109,6 @@ export class Typing extends EventTarget {
     if (this.taken && this.taken.end !== this.caret) this.taken = null;
     if (this.space !== this.caret) this.space = null;
     this.dispatchEvent(new Event("text"));
+    this.pasted = false;
   }
 }

@@ -8,6 +8,7 @@ import { ShortList } from "./short_list.js";
 import { Vocabulary } from "./vocabulary.js";
 
 const TIMES = 200; // latest steps whose time is told
+const WARM_UP = 20; // steps until the browser has compiled them well
 const personal = new Personal();
 let shortList = null, follower = null, ort = null;
 let settings = { blocked: [], private: false };
@@ -51,17 +52,18 @@ const jobs = {
     ort = parts[0];
     const { words, never } = JSON.parse(new TextDecoder().decode(parts[2]));
     const model = await Model.open(new Vocabulary(words, never), timed(await Engine.open(ort, parts[1])));
+    for (let step = 0; step < WARM_UP; step++) await model.engine.step(model.vocabulary.eos, null);
     times = [];
     follower = new Follower(new Keyboard(model, personal, []));
     apply();
     postMessage({ kind: "ready", name: entry.name });
   },
 
-  async bar({ id, before, k }) {
+  async bar({ id, before, k, pasted }) {
     const { version } = personal;
     let found;
     if (follower) {
-      const prefix = await follower.follow(before);
+      const prefix = await follower.follow(before, pasted);
       found = { prefix, suggestions: follower.keyboard.suggest(prefix, k), digest: follower.keyboard.digest };
     } else found = shortList.suggest(before, k);
     postMessage({ kind: "bar", id, before, ...found, times: times.slice(-1), learnt: personal.events.length });
@@ -88,7 +90,7 @@ const jobs = {
       all: () => personal.forgetAll(),
     };
     const answer = verbs[verb]();
-    postMessage({ kind: "personal", id, answer, learnt: personal.events.length });
+    postMessage({ kind: "personal", id, verb, answer, learnt: personal.events.length });
     if (verb !== "export") postMessage({ kind: "changed" });
   },
 };

@@ -8,6 +8,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -19,6 +20,14 @@ FLAGS = (
     "--enable-unsafe-webgpu", "--hide-scrollbars", "--remote-debugging-pipe",
 )  # fmt: skip
 PATIENCE = 60.0  # seconds
+# Becomes the browser, with the pipe at 3 and 4, where the protocol has it; first out of the way of each other.
+START = """
+import fcntl, os, sys
+far = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 64) for number in sys.argv[1:3]]
+for place, number in enumerate(far):
+    os.dup2(number, 3 + place)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 class PageError(AssertionError):
@@ -43,10 +52,8 @@ class Chromium:
         read_by_it, self._write = os.pipe()
         self._read, written_by_it = os.pipe()
         arguments = [str(program()), *FLAGS, f"--user-data-dir={self._profile}", "about:blank"]
-        # The protocol wants the pipe at 3 and 4.
-        shell = f'exec "$@" 3<&{read_by_it} 4>&{written_by_it}'
         self._process = subprocess.Popen(
-            ["sh", "-c", shell, "sh", *arguments],
+            [sys.executable, "-c", START, str(read_by_it), str(written_by_it), *arguments],
             pass_fds=(read_by_it, written_by_it),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -116,7 +123,8 @@ class Chromium:
         more = {"text": key} if len(key) == 1 and not modifiers else {}
         numbers = {"Backspace": 8, "Enter": 13}
         common = {"key": key, "code": code or key, "modifiers": modifiers}
-        common["windowsVirtualKeyCode"] = numbers.get(key, ord(key.upper()[0]) if len(key) == 1 else 0)
+        # Numbers of signs mean other keys.
+        common["windowsVirtualKeyCode"] = numbers.get(key, ord(key.upper()) if len(key) == 1 and key.isalnum() else 0)
         self.call("Input.dispatchKeyEvent", type="keyDown", **common, **more)
         self.call("Input.dispatchKeyEvent", type="keyUp", **common)
 

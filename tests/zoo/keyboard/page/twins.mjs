@@ -53,11 +53,11 @@ const tasks = {
     return said;
   },
 
-  /** A keyboard that follows a text; its digest and the prefix after each. */
+  /** A keyboard that follows a text, typed or pasted; its digest and the prefix after each. */
   async follow({ model, texts }) {
     const follower = new Follower(new Keyboard(await opened(model), new Personal(), []));
     const said = [];
-    for (const text of texts) said.push([await follower.follow(text), follower.keyboard.digest]);
+    for (const [text, pasted] of texts) said.push([await follower.follow(text, pasted), follower.keyboard.digest]);
     return { said, learnt: follower.keyboard.personal.export().words.map(([word]) => word) };
   },
 };
