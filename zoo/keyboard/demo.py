@@ -82,7 +82,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     return parser
 
 
-def assemble(folder: Path, models: Sequence[str]) -> dict[str, Any]:
+def assemble(folder: Path, models: Sequence[str | Path]) -> dict[str, Any]:
     """Writes the page with models into a folder; what its models.json says.
 
     Args:

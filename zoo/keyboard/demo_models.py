@@ -28,7 +28,7 @@ WARM_UP, TIMED = 100, 1000  # steps, as in the paper
 WORDS, FOLLOWED, SLOTS = 600, 200, 3  # of the short list: words, those with words that follow, and how many follow
 
 
-def put_model(folder: Path, name: str) -> dict[str, Any]:
+def put_model(folder: Path, name: str | Path) -> dict[str, Any]:
     """Writes a model and its vocabulary into the page's folder; its entry of models.json.
 
     Raises:
@@ -37,7 +37,7 @@ def put_model(folder: Path, name: str) -> dict[str, Any]:
     """
     checkpoint = folder_of(name)
     verify(checkpoint)
-    read_layout(checkpoint).check_language_model(name, "next words are suggested by")
+    read_layout(checkpoint).check_language_model(str(name), "next words are suggested by")
     vocabulary = Vocabulary.read(checkpoint)
     known_as = checkpoint.resolve().name
     place = folder / "models" / known_as
@@ -66,7 +66,7 @@ def put_model(folder: Path, name: str) -> dict[str, Any]:
     }
 
 
-def first_words(name: str) -> dict[str, Any]:
+def first_words(name: str | Path) -> dict[str, Any]:
     """What the bar shows until the model is there: frequent words, and what the model says after one of them alone."""
     model = KeyboardModel(name)
     vocabulary = model.vocabulary

@@ -1,6 +1,7 @@
 """The page in a headless browser: a person types, takes, undoes, goes offline, chooses, forgets."""
 
 import json
+import os
 import time
 
 import pytest
@@ -91,7 +92,7 @@ def test_offline_after_the_first_load(browser, page, served):
 
 
 def test_thirty_keys_a_second(page):
-    """No frame without a word, no bar painted of another text than the field's, and mostly at most one key late."""
+    """No frame without a word, no bar painted of another text than the field's, and hardly ever two keys late."""
     sentence = "I think that they will thank you. What would those people say then? Hello there, how are you? "
     start = time.monotonic()
     page.evaluate("seen.frames = []")
@@ -102,8 +103,9 @@ def test_thirty_keys_a_second(page):
     seen = page.evaluate("seen")
     assert seen["wrong"] == []
     assert all(shown for _, _, shown in seen["frames"])
-    late = sum(len(text) - len(painted) > 1 for text, painted, _ in seen["frames"])
-    assert late <= 0.25 * len(seen["frames"])  # of a machine that does other things too
+    if os.getloadavg()[0] <= (os.cpu_count() or 1):  # on a busy machine the keys themselves are late
+        late = sum(len(text) - len(painted) > 1 for text, painted, _ in seen["frames"])
+        assert late <= 0.05 * len(seen["frames"])
 
 
 def test_nothing_leaves_the_page(page, served):
@@ -154,7 +156,7 @@ def test_words_are_learnt_kept_and_forgotten(page):
     page.evaluate("document.querySelector('#word').value = 'zorkmid'")
     page.evaluate("document.querySelector('#forget-word').requestSubmit()")
     page.wait(f"!{BAR}.includes('Zorkmid')")
-    assert "zorkmid" not in page.evaluate("localStorage['rnnlm-keyboard.personal']")
+    page.wait("!localStorage['rnnlm-keyboard.personal'].includes('zorkmid')")
 
 
 @pytest.mark.parametrize(
