@@ -26,7 +26,7 @@ class Word(NamedTuple):
 
     place: how many tokens of the sequence stand before it. typed: as in the text, with straight quotes. form: in the
     case in which it is read. token: its id; -1: not in the vocabulary, or never suggested. starts: it starts a
-    sentence.
+    sentence. previous: the word or sign before it; "": it starts the message.
     """
 
     place: int
@@ -34,6 +34,7 @@ class Word(NamedTuple):
     form: str
     token: int
     starts: bool
+    previous: str
 
 
 @dataclass
@@ -49,17 +50,17 @@ class Sequence:
 
     def add(self, line: str, vocabulary: Vocabulary) -> None:
         """One more message."""
-        starts = True
+        starts, previous = True, ""
         for typed in split_words(line):
             form = vocabulary.form(typed, starts)
             if is_word(typed):
                 token = vocabulary.ids.get(form, -1)
                 token = token if token >= 0 and vocabulary.suggestible[token] else -1
-                self.words.append(Word(len(self.ids), typed, form, token, starts))
+                self.words.append(Word(len(self.ids), typed, form, token, starts, previous))
             else:
                 self.signs += 1
             self.ids += vocabulary.tokens(form)
-            starts = starts_after(typed, starts)
+            starts, previous = starts_after(typed, starts), form
         if self.ids and self.ids[-1] != vocabulary.eos:
             self.ids.append(vocabulary.eos)
 

@@ -1,9 +1,8 @@
 """What a person has typed, beside the weights: a log of words, from which a cache and word pairs are counted.
 
 Only the log is kept. Counts come from it anew after every word, so what is taken out of the log has left no trace.
-Interpolation: P(w) = (1 - a - b) model(w) + a U(w) + b B(w), U: words by recency, B: those after the word before,
-a = SINGLE u / (u + SINGLE_HALF), b = PAIR v / (v + PAIR_HALF), u and v the weights of the two kinds of evidence. An
-empty log changes nothing.
+Interpolation: P(w) = (1 - a - b) model(w) + a U(w) + b B(w), U: words by recency, B: those after the word before;
+a and b grow with the evidence for them (`Mixture`). An empty log changes nothing.
 """
 
 from __future__ import annotations
@@ -22,10 +21,28 @@ from ..typed_text import is_word
 MOST = 10_000  # words of the log; the oldest goes
 LONGEST = 40  # letters of a word that is learnt
 DIGITS = 4  # digits from which a word is a number that nobody should find again
-HALF_LIFE = 2000  # words after which an occurrence counts half
-SINGLE, SINGLE_HALF = 0.1, 500.0
-PAIR, PAIR_HALF = 0.3, 3.0
 FORMAT = 1
+
+
+class Mixture(NamedTuple):
+    """The numbers of the interpolation; `bench.personal --tune` chose them on validation text.
+
+    half_life: words after which an occurrence counts half. single, pair: the most that words and word pairs weigh
+    beside the model; single_half, pair_half: the evidence with which they weigh half of it.
+    """
+
+    half_life: float = 8000
+    single: float = 0.1
+    single_half: float = 1000
+    pair: float = 0.2
+    pair_half: float = 4
+
+    def shares(self, u: float, v: float) -> tuple[float, float]:
+        """The parts of the mixture that are the person's words and word pairs, by the weights of the evidence."""
+        return self.single * u / (u + self.single_half), self.pair * v / (v + self.pair_half)
+
+
+MIXTURE = Mixture()
 
 
 class Event(NamedTuple):
@@ -65,13 +82,15 @@ class Personal:
 
     Args:
         today: gives the day of a word, for tests and replays.
+        mixture: how much its words weigh.
     """
 
-    def __init__(self, today: Any = lambda: datetime.date.today().isoformat()):
-        self._today = today
+    def __init__(self, today: Any = lambda: datetime.date.today().isoformat(), mixture: Mixture = MIXTURE):
+        self._today, self.mixture = today, mixture
         self._events: deque[Event] = deque()
         self.version = 0  # another one after every change
         self._forgettings = 0
+        self._weights: tuple[int, dict[str, float], dict[str, dict[str, float]]] = (0, {}, {})
 
     def __len__(self) -> int:
         return len(self._events)
@@ -162,13 +181,14 @@ class Personal:
         """
         if not self._events:
             return Mixed(log_probs, frozenset(), ())
-        single, pairs = _counts(self._events, previous)
-        u, v = sum(single.values()), sum(pairs.values())
-        a, b = SINGLE * u / (u + SINGLE_HALF), PAIR * v / (v + PAIR_HALF)
+        single, after = self.weights()
+        pairs = after.get(previous, {}) if previous is not None else {}
+        a, b = self.mixture.shares(sum(single.values()), sum(pairs.values()))
+        a_each, b_each = a / sum(single.values()), b / sum(pairs.values()) if pairs else 0.0
         out = log_probs + np.float32(math.log1p(-a - b))
         personal, own = set(), []
         for word, weight in single.items():
-            share = a * weight / u + (b * pairs[word] / v if word in pairs else 0.0)
+            share = a_each * weight + b_each * pairs.get(word, 0.0)
             token = ids.get(word)
             if token is None:
                 own.append((word, math.log(share)))
@@ -179,23 +199,30 @@ class Personal:
                 personal.add(token)
         return Mixed(out, frozenset(personal), tuple(sorted(own)))
 
+    def weights(self) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+        """The weight of every word, and of every word after each `previous`; the latest word of the log weighs 1."""
+        if self._weights[0] != self.version:
+            self._weights = self.version, *_weights(self._events, self.mixture.half_life)
+        return self._weights[1:]
+
 
 def learnable(word: str) -> bool:
     """Whether a word is remembered: not signs, long numbers or very long words."""
     return is_word(word) and len(word) <= LONGEST and sum(map(str.isdigit, word)) < DIGITS
 
 
-def _counts(events: Iterable[Event], previous: str | None) -> tuple[dict[str, float], dict[str, float]]:
-    """Weight of every word, and of those that followed `previous`; the latest word weighs 1."""
+def _weights(events: deque[Event], half_life: float) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """See `Personal.weights`."""
     single: dict[str, float] = {}
-    pairs: dict[str, float] = {}
-    weight, decay = 1.0, 0.5 ** (1 / HALF_LIFE)
-    for event in reversed(events):  # type: ignore[call-overload]
-        single[event.word] = single.get(event.word, 0.0) + weight
-        if previous is not None and event.previous == previous:
-            pairs[event.word] = pairs.get(event.word, 0.0) + weight
+    after: dict[str, dict[str, float]] = {}
+    weight, decay = 1.0, 0.5 ** (1 / half_life)
+    for word, previous, _ in reversed(events):
+        single[word] = single.get(word, 0.0) + weight
+        if previous is not None:
+            row = after.setdefault(previous, {})
+            row[word] = row.get(word, 0.0) + weight
         weight *= decay
-    return single, pairs
+    return single, after
 
 
 def _text(value: Any) -> str | None:
