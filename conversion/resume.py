@@ -1,7 +1,8 @@
 """Whether a run may go on: it must not have diverged, and a saved one must fit the recipe at hand.
 
 A run goes on under another `priority`, `description` or `training.save_every`, other `epochs` or `patience` of the
-stage that it is in, and anything in the stages that it has not reached, new ones too. All else would mix two recipes.
+stage that it is in, and anything in the stages that it has not reached, new ones too; steps of compression come after
+all stages and are compared by the pipeline. All else would mix two recipes.
 """
 
 from __future__ import annotations
@@ -67,6 +68,8 @@ def _is_free(key: str, current: int) -> bool:
     if key in FREE:
         return True
     head, _, rest = key.partition(".")
+    if head == "compress":
+        return True
     if head != "stage":
         return False
     number, _, name = rest.partition(".")

@@ -184,6 +184,13 @@ def test_changed_recipe_is_refused(recipe_file: Path, tmp_path: Path, corpus: Pa
         run(changed, tmp_path / "run")
 
 
+def test_a_step_that_follows_the_training_may_be_added(recipe_file: Path, tmp_path: Path, corpus: Path):
+    state = run(recipe_file, tmp_path / "run")
+    more = tmp_path / "more.toml"
+    more.write_text(recipe_file.read_text() + "[[compress]]\nmethod = 'quantize'\nbits = 8\n")
+    assert same_tensors(run(more, tmp_path / "run")["best"]["weights"], state["best"]["weights"])
+
+
 def test_divergence_is_named_and_leaves_the_last_good_state(tmp_path: Path, corpus: Path):
     changes = (
         ("lr = 0.02", "lr = 1e30"),

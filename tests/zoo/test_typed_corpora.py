@@ -29,7 +29,8 @@ def test_messages_become_words_in_their_case(folder):
     texts = sources.texts_of("dialogue", folder)
     train = b"".join(texts["train"].blocks()).decode().splitlines()
     assert train == [
-        "I like Anna .", "the sea , the sea ... don't you like it ?", "we and I like Anna", *["hm"] * (len(DIALOGUE) - 1)
+        "I like Anna .", "the sea , the sea ... don't you like it ?", "we and I like Anna",
+        *["hm"] * (len(DIALOGUE) - 1),
     ]  # fmt: skip
     assert b"".join(texts["valid"].blocks()).decode().splitlines()[0] == "Anna likes the sea"
 
