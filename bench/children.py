@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # Seconds that a contender may take for an answer.
 TIMEOUTS = {"prepare": 1800.0, "open": 600.0}
 TIMEOUT = 300.0
+# Bytes of weights from which a second thread may pay in PoCL; below, waking it takes longer than it saves.
+SHARED_WORK = 32_000_000
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -63,7 +65,7 @@ class Child:
             self.process = subprocess.Popen(
                 [*command, json.dumps(settings)],
                 pass_fds=[theirs.fileno()],
-                env={**_environment(threads), **(environment or {})},
+                env={**_environment(threads, folder), **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=self.log,
                 stderr=self.log,
@@ -145,11 +147,12 @@ def cores_for(threads: int) -> list[int]:
     return sorted(os.sched_getaffinity(0))[-threads:]
 
 
-def _environment(threads: int) -> dict[str, str]:
+def _environment(threads: int, folder: Path) -> dict[str, str]:
     """The variables of this process, with the libraries' pools at this many threads."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     found = {**os.environ, **dict.fromkeys(THREADS, str(threads)), "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
     if "POCL_DEVICES" not in os.environ:  # `basic` computes on the caller's thread, without waking another
-        found["POCL_DEVICES"] = "basic" if threads == 1 else "pthread"
+        alone = threads == 1 or (folder / "model.safetensors").stat().st_size < SHARED_WORK
+        found["POCL_DEVICES"] = "basic" if alone else "pthread"
         found["POCL_MAX_PTHREAD_COUNT"] = str(threads)
     return found

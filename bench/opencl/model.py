@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from zoo.hub import read_header
 from zoo.runtime import NumpyModel
 
 from .devices import describe, device_of, library
-from .memory import together, upload
+from .memory import connect, together
 from .network import plan_of
 from .programs import Launch, build, launches_of, source_of
 from .settings import Settings, settings_of
@@ -70,30 +69,26 @@ class OpenClModel:
             properties = cl.command_queue_properties.PROFILING_ENABLE if profile else 0
             self._queue = cl.CommandQueue(self.context, properties=properties)
             memory = together(plan, huge=bool(self.device.type & cl.device_type.CPU))
-            self._buffers = buffers = upload(self.context, memory)  # kernels do not hold them
+            self._weights, self._vectors = connect(self._queue, memory, top)
             program = build(self.context, source_of(launches, plan, memory))
-            self._turns = [self._kernels(program, launches, turn, buffers) for turn in (0, 1)]
+            self._turns = [self._kernels(program, launches, turn) for turn in (0, 1)]
         except (cl.Error, MemoryError) as error:
             raise self._failure(error) from error
-        self._vectors, self._error = buffers[1], cl.Error  # the answer lies first
         self._logits = memory.places["logits"][1]
         self._start = {memory.places[name][1]: plan.vectors[name] for name in plan.vectors if name[:2] in ("h.", "c.")}
-        self._answer = np.zeros(2 * top, np.int32)
-        self._log_probs = self._answer[top:].view(np.float32)
         self._turn = 0
         self._events: list[Any] = []
         self._profile = profile
-        self._pack = struct.Struct("=i").pack
-        self._enqueue, self._read = cl.enqueue_nd_range_kernel, cl._cl._enqueue_read_buffer  # enqueue_copy is slower
+        self._enqueue, self._error = cl.enqueue_nd_range_kernel, cl.Error
 
     def _kernels(
-        self, program: Any, launches: list[Launch], turn: int, buffers: list[Any]
+        self, program: Any, launches: list[Launch], turn: int
     ) -> list[tuple[Any, tuple[int], tuple[int], bool]]:
         """Kernels with their arguments set, global and local sizes, whether they read the word's id."""
         made = []
         for launch in launches:
             kernel = library().Kernel(program, launch.name)
-            kernel.set_args(np.int32(0), np.int32(turn), *buffers)
+            kernel.set_args(np.int32(-1), np.int32(turn), self._weights, self._vectors.argument)
             alone = launch.calls[-1].file == "merge"
             groups = 1 if alone else self.settings.groups or -(-launch.items // self.settings.lanes)
             made.append((kernel, (groups * self.settings.lanes,), (self.settings.lanes,), launch.token))
@@ -118,29 +113,27 @@ class OpenClModel:
                 f"the id {token!r} is outside this vocabulary of {self.vocab_size} words; "
                 f"allowed: 0 to {self.vocab_size - 1}"
             )
-        queue, enqueue, events = self._queue, self._enqueue, []
+        queue, enqueue, vectors, events = self._queue, self._enqueue, self._vectors, []
         try:
             for kernel, size, lanes, takes_token in self._turns[self._turn]:
                 if takes_token:
-                    kernel._set_arg_buf(0, self._pack(token))  # set_arg takes 50 times as long
+                    vectors.send(kernel, token)
                 events.append(enqueue(queue, kernel, size, lanes))
-            self._read(queue, self._vectors, self._answer)
+            answer = vectors.receive()
         except self._error as error:
             raise self._failure(error) from error
         self._turn ^= 1
         self._events = events
-        return self._answer[: self.top].tolist(), self._log_probs.tolist()
+        return list(answer[: self.top]), list(answer[self.top :])
 
     def logits(self) -> np.ndarray:
         """Logits [V] of the last step."""
-        found = np.empty(self.vocab_size, np.float32)
-        library().enqueue_copy(self._queue, found, self._vectors, src_offset=self._logits)
-        return found
+        return self._vectors.read(self._logits, np.empty(self.vocab_size, np.float32))
 
     def reset(self) -> None:
         """The state before the first token."""
         for place, contents in self._start.items():
-            library().enqueue_copy(self._queue, self._vectors, contents, dst_offset=place)
+            self._vectors.write(place, contents)
 
     def device_seconds(self) -> float:
         """Time of the last step's kernels as the device measured it; needs `profile`."""

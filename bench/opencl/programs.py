@@ -76,12 +76,17 @@ def _kernel(launch: Launch, functions: dict[tuple, str], lanes: int, memory: Mem
     """A kernel that calls its functions; between them all of one work-group is done."""
     given = [*FIRST, *(f"__global {declared}" for declared, _ in memory.parameters)]
     scratch = max(1, *(call.scratch for call in launch.calls))
+    token = (
+        f"token < 0 ? *(__global const int *)({memory.addresses['token']}) : token"
+        if "token" in memory.addresses
+        else "token"
+    )
     lines = [f"__kernel __attribute__((reqd_work_group_size({lanes}, 1, 1)))"]
     lines += [f"void {launch.name}({', '.join(given)}) {{", f"  __local int v[{scratch}] __attribute__((aligned(64)));"]
     for number, call in enumerate(launch.calls):
         if number and lanes > 1:
             lines.append("  barrier(CLK_GLOBAL_MEM_FENCE | CLK_LOCAL_MEM_FENCE);")
-        told = ["v", *(["token"] if call.file in WITH_TOKEN else [])]
+        told = ["v", *([token] if call.file in WITH_TOKEN else [])]
         told += [f"(__global {kind} *)({memory.addresses[buffer]})" for kind, buffer in call.args]
         lines.append(f"  {functions[(call.file, call.defines)]}({', '.join(told)});")
     return "\n".join([*lines, "}"])

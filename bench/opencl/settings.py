@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.errors import ZooError
 
-from ..report import slug
+from ..report import cpu_flags, slug
 
 if TYPE_CHECKING:
     import pyopencl
@@ -53,9 +53,7 @@ class Settings:
 
 def host_simd() -> int:
     """What this machine's processor can do, for devices that are it: 2: AVX-512 VNNI, 1: AVX2 with F16C, 0: else."""
-    info = Path("/proc/cpuinfo")
-    text = info.read_text(encoding="utf-8", errors="replace") if info.is_file() else ""
-    flags = set(next((line for line in text.splitlines() if line.startswith("flags")), "").split())
+    flags = cpu_flags()
     if {"avx512_vnni", "avx512bw", "avx512vl", "f16c"} <= flags:
         return 2
     return 1 if {"avx2", "f16c"} <= flags else 0

@@ -206,3 +206,11 @@ def test_a_text_classifier_is_refused_and_not_among_all(tmp_path, quick, monkeyp
     monkeypatch.setattr(latency, "entries", lambda: {"tiny": row})
     assert latency.main(["--all"]) == 2
     assert "no checkpoint was given" in capsys.readouterr().err
+
+
+def test_small_models_stay_on_one_thread(folder, monkeypatch):
+    monkeypatch.delenv("POCL_DEVICES", raising=False)
+    assert children._environment(2, folder)["POCL_DEVICES"] == "basic"
+    monkeypatch.setattr(children, "SHARED_WORK", 10)
+    assert children._environment(2, folder)["POCL_DEVICES"] == "pthread"
+    assert children._environment(1, folder)["POCL_DEVICES"] == "basic"
