@@ -19,9 +19,10 @@ from ..errors import CheckpointError, ZooError
 from ..hub import folder_of
 from .blocklist import BLOCKED
 from .demo_models import first_words, put_model
-from .demo_runtime import FIRST, PACKAGE, VERSION, put_runtime
+from .demo_runtime import FIRST, LATER, PACKAGE, VERSION, put_runtime
 from .demo_server import server_of
 from .model import DEFAULT
+from .personal import MIXTURE
 
 PAGE = Path(__file__).with_name("page")
 CARD = """---
@@ -101,16 +102,18 @@ def assemble(folder: Path, models: Sequence[str | Path]) -> dict[str, Any]:
     shutil.copytree(PAGE, folder, dirs_exist_ok=True)
     entries = [put_model(folder, name) for name in models]
     put_runtime(folder / "ort")
-    (folder / "blocked.json").write_text(json.dumps(sorted(BLOCKED)) + "\n", encoding="utf-8")
+    wasm, webgpu = ((folder / "ort" / files[-1]).stat().st_size for files in (FIRST, LATER))
+    rules = {"blocked": sorted(BLOCKED), "mixture": MIXTURE._asdict()}
+    (folder / "rules.json").write_text(json.dumps(rules) + "\n", encoding="utf-8")
     (folder / "first_words.json").write_text(json.dumps(first_words(models[0])) + "\n", encoding="utf-8")
     page = sorted(path.relative_to(folder).as_posix() for path in (folder / file for file in _page_files()))
-    first = [*page, "blocked.json", "first_words.json", *(f"ort/{file}" for file in FIRST)]
+    first = [*page, "rules.json", "first_words.json", *(f"ort/{file}" for file in FIRST)]
     first += [entries[0]["model"], entries[0]["vocabulary"]]
     sizes = {path: (folder / path).stat().st_size for path in first}
     total = sum(sizes.values())
     content = {
         "default": names[0],
-        "runtime": {"name": PACKAGE, "version": VERSION, "bytes": (folder / "ort" / FIRST[-1]).stat().st_size},
+        "runtime": {"name": PACKAGE, "version": VERSION, "bytes": wasm, "webgpu_bytes": webgpu},
         "models": entries,
         "first_load": {"bytes": total, "files": sizes},
     }

@@ -19,7 +19,9 @@ const typing = new Typing(at("text"));
 const bar = new Bar(at("bar"), at("voice"));
 const keys = new Keys(at("keys"));
 const content = await json("models.json");
-const panel = settingsPanel(client, await json("blocked.json"), say);
+const rules = await json("rules.json");
+client.post({ kind: "start", list: await json("first_words.json"), mixture: rules.mixture });
+const panel = settingsPanel(client, rules.blocked, say);
 const here = kept("times", {}); // model -> measured milliseconds of a step
 const steps = [], toBar = [];
 const counted = { keys: 0, saved: 0 };
@@ -55,8 +57,7 @@ function open(entry) {
 
 function showStatus() {
   const parts = [current.name, `${(current.bytes / 1e6).toFixed(1)} MB`];
-  if (steps.length) parts.push(`step ${summary(steps).median.toFixed(1)} ms`);
-  if (toBar.length) parts.push(`key to bar ${summary(toBar).median.toFixed(0)} ms`);
+  if (steps.length) parts.push(`${summary(steps).median.toFixed(1)} ms a step`);
   at("status").textContent = parts.join(" · ");
 }
 
@@ -97,6 +98,7 @@ function send() {
   const item = document.createElement("li");
   item.textContent = text;
   at("messages").append(item);
+  at("help").hidden = true;
   item.scrollIntoView();
   client.post({ kind: "send", before: typing.area.value });
   typing.clear();
@@ -105,6 +107,7 @@ function send() {
 client.addEventListener("progress", ({ detail }) => (at("progress").value = detail.share));
 client.addEventListener("ready", () => {
   at("progress").hidden = true;
+  at("voice").textContent = `${current.name} is ready`;
   showStatus();
   ask();
 });
@@ -115,7 +118,7 @@ client.addEventListener("personal", ({ detail }) => {
   if (detail.verb !== "export") ask(); // what was forgotten must not stay in the bar
 });
 client.addEventListener("error", ({ detail }) => {
-  at("status").textContent = `${detail.text}. The short list goes on.`;
+  at("voice").textContent = at("status").textContent = `${detail.text}. The short list goes on.`;
   at("progress").hidden = true;
 });
 client.addEventListener("bar", ({ detail }) => {
@@ -163,6 +166,11 @@ at("open-settings").addEventListener("click", () => {
   showFacts();
   at("settings").showModal();
 });
+at("text").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  send();
+});
 addEventListener("keydown", (event) => {
   const place = ["Digit1", "Digit2", "Digit3"].indexOf(event.code);
   if (event.altKey && place >= 0) {
@@ -176,7 +184,7 @@ timesPanel(content, () => current, (name, milliseconds) => {
   keep("times", here);
   showModels();
 });
-client.post({ kind: "list", list: await json("first_words.json") });
+at("webgpu-size").textContent = `${(content.runtime.webgpu_bytes / 1e6).toFixed(1)} MB`;
 keys.starts(true);
 ask();
 open(current);

@@ -36,7 +36,7 @@ export class Engine {
   static async open(ort, model, backend = "wasm") {
     const engine = new Engine();
     engine.ort = ort;
-    engine.session = await ort.InferenceSession.create(model, { executionProviders: [backend] });
+    engine.session = await ort.InferenceSession.create(model, { executionProviders: [backend], logSeverityLevel: 3 });
     engine.shapes = engine.session.inputMetadata.filter(({ name }) => name.startsWith("past."));
     return engine;
   }

@@ -2,8 +2,7 @@
 
 import { byCodePoint, isWord, lengthOf } from "./typed_text.js";
 
-const MOST = 10000, LONGEST = 40, DIGITS = 4, HALF_LIFE = 2000, FORMAT = 1;
-const SINGLE = 0.1, SINGLE_HALF = 500, PAIR = 0.3, PAIR_HALF = 3;
+const MOST = 10000, LONGEST = 40, DIGITS = 4, FORMAT = 1;
 // Python's str.isdigit: decimal digits and those of superscripts, circles and the like.
 const DIGIT =
   /[\p{Nd}\xb2\xb3\xb9\u1369-\u1371\u19da\u2070\u2074-\u2079\u2080-\u2089\u2460-\u2468\u2474-\u247c\u2488-\u2490\u24ea\u24f5-\u24fd\u24ff\u2776-\u277e\u2780-\u2788\u278a-\u2792\u{10a40}-\u{10a43}\u{10e60}-\u{10e68}\u{11052}-\u{1105a}\u{1f100}-\u{1f10a}]/gu;
@@ -17,7 +16,9 @@ export const learnable = (word) =>
 
 /** The words of one person, at most 10,000; an event is {word, previous, day}. */
 export class Personal {
-  constructor(day = today) {
+  /** @param {Object<string, number>} mixture how much the words weigh: `Mixture` of personal.py, from rules.json. */
+  constructor(mixture, day = today) {
+    this.mixture = mixture;
     this.day = day;
     this.events = [];
     this.version = 0; // another one after every change
@@ -96,13 +97,14 @@ export class Personal {
   mixed(logProbs, previous, ids) {
     const personal = new Set(), own = [];
     if (!this.events.length) return { logProbs, personal, own };
-    const [single, pairs] = counts(this.events, previous);
+    const rates = this.mixture, [single, pairs] = counts(this.events, previous, rates.half_life);
     const u = sum(single.values()), v = sum(pairs.values());
-    const a = (SINGLE * u) / (u + SINGLE_HALF), b = (PAIR * v) / (v + PAIR_HALF);
+    const a = (rates.single * u) / (u + rates.single_half), b = (rates.pair * v) / (v + rates.pair_half);
+    const aEach = a / u, bEach = v ? b / v : 0;
     const shift = Math.fround(Math.log1p(-a - b));
     const out = logProbs.map((value) => value + shift);
     for (const [word, weight] of single) {
-      const share = (a * weight) / u + (pairs.has(word) ? (b * pairs.get(word)) / v : 0);
+      const share = aEach * weight + bEach * (pairs.get(word) ?? 0);
       const id = ids.get(word);
       if (id === undefined) {
         own.push([word, Math.log(share)]);
@@ -124,9 +126,9 @@ function sum(values) {
 }
 
 /** Weight of every word, and of those that followed `previous`; the latest word weighs 1. */
-function counts(events, previous) {
+function counts(events, previous, halfLife) {
   const single = new Map(), pairs = new Map();
-  const decay = 0.5 ** (1 / HALF_LIFE);
+  const decay = 0.5 ** (1 / halfLife);
   let weight = 1;
   for (let place = events.length - 1; place >= 0; place--) {
     const event = events[place];

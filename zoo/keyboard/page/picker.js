@@ -24,7 +24,7 @@ export function described(entry, here) {
   if (entry.perplexity) parts.push(`perplexity ${entry.perplexity.toFixed(1)}`);
   if (entry.top3) parts.push(`next word among three ${(100 * entry.top3).toFixed(1)} %`);
   if (here) parts.push(`${here.toFixed(2)} ms a step here`);
-  else if (entry.milliseconds) parts.push(`${entry.milliseconds.toFixed(2)} ms a step where it was made`);
+  else if (entry.milliseconds) parts.push(`${entry.milliseconds.toFixed(2)} ms a step in ONNX Runtime where the page was made`);
   return parts.join(" · ");
 }
 

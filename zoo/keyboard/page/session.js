@@ -19,6 +19,8 @@ export class Model {
     model.engine = engine;
     model.lexicon = new Lexicon(ids.map((id) => vocabulary.words[id]), ids);
     const { logProbs, state } = await engine.step(vocabulary.eos, null);
+    if (logProbs.length !== vocabulary.words.length)
+      throw new Error("model and vocabulary are of different checkpoints; make the page's folder again with zoo demo");
     const digest = absorbed(START, vocabulary.eos, logProbs);
     const point = { token: vocabulary.eos, logProbs, state, previous: "", linked: true, starts: true, digest };
     model.start = Object.freeze({ ...point, spacing: new Spacing() });

@@ -50,6 +50,7 @@ export function settingsPanel(client, blocked, say) {
   at("private").addEventListener("click", () => {
     isPrivate = !isPrivate;
     at("private").setAttribute("aria-pressed", String(isPrivate));
+    at("text").placeholder = isPrivate ? "Private: nothing is learnt" : "Type a message";
     say(isPrivate ? "Private: nothing is learnt from now on" : "Words are learnt again");
     apply();
   });

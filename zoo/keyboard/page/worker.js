@@ -9,8 +9,7 @@ import { Vocabulary } from "./vocabulary.js";
 
 const TIMES = 200; // latest steps whose time is told
 const WARM_UP = 20; // steps until the browser has compiled them well
-const personal = new Personal();
-let shortList = null, follower = null, ort = null;
+let personal = null, shortList = null, follower = null, ort = null;
 let settings = { blocked: [], private: false };
 let times = [];
 
@@ -32,8 +31,9 @@ function apply() {
 }
 
 const jobs = {
-  list({ list }) {
+  start({ list, mixture }) {
     shortList = new ShortList(list);
+    personal = new Personal(mixture);
   },
 
   async open({ entry, runtimeBytes }) {

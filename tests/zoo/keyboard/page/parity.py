@@ -38,7 +38,7 @@ TYPE = """(async (sentences) => {
     const {Keyboard} = await import('./session.js'), {Personal} = await import('./personal.js');
     const typed = [];
     for (const words of sentences) {
-        const keyboard = new Keyboard(window.model, new Personal(() => '2026-11-28'), window.blocked), bars = [];
+        const keyboard = new Keyboard(model, new Personal(rules.mixture), rules.blocked), bars = [];
         for (const [word, letter] of words) {
             for (const prefix of ['', letter]) bars.push(keyboard.suggest(prefix, 3).map(({text}) => text));
             await keyboard.commit(word, letter);
@@ -53,7 +53,7 @@ OPEN = """(async (model, vocabulary) => {
     const {words, never} = JSON.parse(new TextDecoder().decode(await unpacked(vocabulary)));
     const engine = await Engine.open(await runtime('wasm'), await unpacked(model));
     window.model = await Model.open(new Vocabulary(words, never), engine);
-    window.blocked = await (await fetch('blocked.json')).json();
+    window.rules = await (await fetch('rules.json')).json();
 })(%s, %s)"""
 
 
@@ -61,7 +61,7 @@ def in_python(model: KeyboardModel, sentences: list[list[tuple[str, str]]]) -> l
     """Every sentence in a Python keyboard."""
     typed = []
     for words in sentences:
-        keyboard, bars = Keyboard(model, personal=Personal(lambda: "2026-11-28"), blocked=BLOCKED), []
+        keyboard, bars = Keyboard(model, personal=Personal(), blocked=BLOCKED), []
         for word, letter in words:
             bars += [[one.text for one in keyboard.suggest(prefix, 3)] for prefix in ("", letter)]
             keyboard.commit(word, letter)

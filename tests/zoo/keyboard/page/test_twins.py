@@ -16,7 +16,7 @@ import pytest
 from zoo.keyboard import Keyboard, Personal
 from zoo.keyboard.demo import PAGE
 from zoo.keyboard.lexicon import Lexicon
-from zoo.keyboard.personal import learnable
+from zoo.keyboard.personal import MIXTURE, learnable
 from zoo.typed_text import Casing, is_word, split_words
 
 from ..invented import PENN, WORDS, scripted
@@ -171,7 +171,7 @@ def test_sessions(ask, words):
         "forget_day": keyboard.personal.forget_day,
         "reset": keyboard.reset,
     }
-    found = ask("session", model=as_json(model), blocked=["damn"], steps=steps)
+    found = ask("session", model=as_json(model), mixture=MIXTURE._asdict(), blocked=["damn"], steps=steps)
     for (verb, *given), (answer, digest, log) in zip(steps, found, strict=True):
         wanted = verbs[verb](*given)
         if verb == "suggest":

@@ -31,9 +31,9 @@ const tasks = {
   },
 
   /** A keyboard that is driven by a list of [verb, ...arguments]; what it says after each. */
-  async session({ model, blocked, steps }) {
+  async session({ model, mixture, blocked, steps }) {
     const days = { today: "2026-11-28" };
-    const keyboard = new Keyboard(await opened(model), new Personal(() => days.today), blocked);
+    const keyboard = new Keyboard(await opened(model), new Personal(mixture, () => days.today), blocked);
     const verbs = {
       commit: (text, prefix) => keyboard.commit(text, prefix),
       undo: () => keyboard.undo(),
@@ -55,7 +55,7 @@ const tasks = {
 
   /** A keyboard that follows a text, typed or pasted; its digest and the prefix after each. */
   async follow({ model, texts }) {
-    const follower = new Follower(new Keyboard(await opened(model), new Personal(), []));
+    const follower = new Follower(new Keyboard(await opened(model), new Personal({}), []));
     const said = [];
     for (const [text, pasted] of texts) said.push([await follower.follow(text, pasted), follower.keyboard.digest]);
     return { said, learnt: follower.keyboard.personal.export().words.map(([word]) => word) };

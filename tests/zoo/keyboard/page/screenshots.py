@@ -1,0 +1,82 @@
+"""Pictures of the page at phone size: python -m tests.zoo.keyboard.page.screenshots PAGE [--out docs/keyboard].
+
+PAGE is a folder that `zoo demo --out PAGE` made, with the models that the pictures are to show. Needs pillow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import threading
+import time
+from pathlib import Path
+
+from PIL import Image
+
+from zoo.keyboard.demo_server import server_of
+
+from .chromium import Chromium
+
+READY = "document.querySelector('#progress')?.hidden"
+COLOURS = 32
+THEMES = ("light", "dark")
+
+
+def take(page: Path, out: Path) -> list[Path]:
+    """Writes typing-{light,dark}.png, models-light.png, never-dark.png and settings-dark.png; their paths."""
+    server = server_of(page, "127.0.0.1", 0)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    out.mkdir(parents=True, exist_ok=True)
+    written = []
+
+    def picture(name: str) -> None:
+        time.sleep(0.5)
+        written.append(out / f"{name}.png")
+        browser.picture(written[-1])
+        Image.open(written[-1]).convert("RGB").quantize(COLOURS).save(written[-1], optimize=True)
+
+    with Chromium(390, 844) as browser:
+        browser.open(f"http://127.0.0.1:{server.server_port}/")
+        browser.wait(READY)
+        for theme in THEMES:
+            features = [{"name": "prefers-color-scheme", "value": theme}]
+            browser.call("Emulation.setEmulatedMedia", features=features)
+            if theme == THEMES[0]:
+                write(browser, "Are you free tonight? ")
+                browser.touch("#send")
+                write(browser, "I would love to go to the mov")
+            picture(f"typing-{theme}")
+            if theme == "light":
+                browser.evaluate("document.querySelector('#open-models').click()")
+                browser.evaluate("document.querySelector('#time-wasm').click()")
+                browser.wait("!document.querySelector('#save-times').disabled")
+                picture("models-light")
+                browser.evaluate("document.querySelector('#models').close()")
+            else:
+                browser.touch("#bar button:nth-child(3)", hold=0.8)
+                picture("never-dark")
+                browser.evaluate("document.querySelector('#open-settings').click()")
+                picture("settings-dark")
+    server.shutdown()
+    return written
+
+
+def write(browser: Chromium, text: str) -> None:
+    """Types as a person does."""
+    for letter in text:
+        browser.press(letter)
+        time.sleep(0.06)
+    time.sleep(0.3)
+
+
+def main() -> None:
+    """Writes as the arguments say."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("page", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("docs/keyboard"))
+    given = parser.parse_args()
+    for path in take(given.page, given.out):
+        print(f"{path.stat().st_size:>9,}  {path}")
+
+
+if __name__ == "__main__":
+    main()
