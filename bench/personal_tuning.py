@@ -13,10 +13,10 @@ from zoo.keyboard.vocabulary import Vocabulary
 from .personal import Measured, curve
 
 GRID: dict[str, tuple[float, ...]] = {
-    "single": (0.05, 0.1, 0.2),
-    "single_half": (300, 1000, 2000, 4000),
+    "single": (0.1, 0.2, 0.3),
+    "single_half": (300, 1000, 3000),
     "pair": (0.1, 0.2, 0.3),
-    "pair_half": (2, 4, 8),
+    "pair_half": (4, 8, 16),
     "half_life": (2000, 8000, 30000),
 }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import keyboard
+from bench import keyboard, keyboard_agreement
 from bench.keyboard_latency import latency
 from bench.keystrokes import SLOTS, Found, Slots
 from bench.typed import Sequence, conversations, dialogue_of, read, text_of
@@ -200,3 +200,16 @@ def test_no_messages(tmp_path):
     (tmp_path / "empty.txt").write_text("")
     with pytest.raises(CorpusError, match="a message a line"):
         text_of(tmp_path / "empty.txt")
+
+
+def test_engines_agree(folder, tmp_path, capsys):
+    for source in DIALOGUE:
+        for split in ("train", "valid", "test"):
+            (tmp_path / f"{source}.{split}.txt.gz").write_bytes(gzip.compress(TEXT.encode()))
+    arguments = [str(folder), "--data", str(tmp_path), "--messages", "8", "--engine", "numpy", "onnx", "--out"]
+    assert keyboard_agreement.main([*arguments, str(tmp_path)]) == 0
+    found = json.loads((tmp_path / "tiny" / "keyboard-agreement.json").read_text())
+    assert found["engines"] == {"numpy": {"same_digest": 1.0, "same_suggestions": 1.0, "same_keys": 1.0}}
+    assert (found["messages"], list(found["skipped"])) == (8, ["onnx"]) and str(tmp_path) not in json.dumps(found)
+    assert "skipped" in capsys.readouterr().out
+    assert keyboard_agreement.main([str(folder), "--data", str(tmp_path), "--messages", "0"]) == 2

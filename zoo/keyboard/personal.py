@@ -31,11 +31,11 @@ class Mixture(NamedTuple):
     beside the model; single_half, pair_half: the evidence with which they weigh half of it.
     """
 
-    half_life: float = 8000
-    single: float = 0.1
+    half_life: float = 30000
+    single: float = 0.2
     single_half: float = 1000
     pair: float = 0.2
-    pair_half: float = 4
+    pair_half: float = 8
 
     def shares(self, u: float, v: float) -> tuple[float, float]:
         """The parts of the mixture that are the person's words and word pairs, by the weights of the evidence."""
