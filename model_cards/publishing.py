@@ -10,23 +10,24 @@ from typing import Any
 
 from zoo.catalog import CLASSIFICATION, LANGUAGE, entries
 from zoo.errors import CheckpointError
+from zoo.fetching import sha256_of
 from zoo.layout import read_layout
 from zoo.published import versions
 
-from . import pareto
+from . import latency, pareto
 from .card import HERE, OnHub, card
 from .facts import Facts, forms_in_words, gather
 
 ROOT = Path(__file__).parents[1]
-CARD, PICTURE = "README.md", "size-against-perplexity.svg"
+CARD, PICTURE, RESULTS = "README.md", "size-against-perplexity.svg", "results.json"
 
 
 def files_of(folder: Path, repo_id: str, root: Path = ROOT) -> dict[str, str]:
-    """The card and its picture: file name -> content.
+    """The card, its picture and the results behind its numbers: file name -> content.
 
     Where bench/results has the measurements of these weights, the card is rendered from them. Else the folder's own
-    card is taken if its metadata have no numbers but those of metrics.json, and where there is none, one without
-    numbers is made.
+    card is taken if its metadata have no numbers but those of the metrics.json and results.json beside it, and where
+    there is none, one without numbers is made.
 
     Args:
         folder: a checkpoint folder.
@@ -40,7 +41,7 @@ def files_of(folder: Path, repo_id: str, root: Path = ROOT) -> dict[str, str]:
     if facts is None:
         if own is None:
             return {CARD: _plain(folder, repo_id)}
-        check_numbers(own, _leaves_of(folder / "metrics.json", folder.name), folder / CARD)
+        check_numbers(own, _numbers_in(folder), folder / CARD)
         return {CARD: own}
     shipped = root / "zoo" / "checkpoints" / folder.name
     if folder.resolve() == shipped.resolve() and own is not None and own != card(facts):
@@ -55,7 +56,15 @@ def files_of(folder: Path, repo_id: str, root: Path = ROOT) -> dict[str, str]:
     picture = drawn if pareto.CORPUS in facts.quality and "perplexity" in facts.quality[pareto.CORPUS]["test"] else ""
     parent = next((version.repo_id for version in reversed(versions(facts.parent or "")) if version.repo_id), None)
     text = card(facts, OnHub(repo_id, parent, PICTURE if picture else ""))
-    return {CARD: text, PICTURE: picture} if picture else {CARD: text}
+    made = {CARD: text, RESULTS: _results(facts)} | ({PICTURE: picture} if picture else {})
+    return made
+
+
+def _results(facts: Facts) -> str:
+    """What a card's metadata say, as it was measured, so that the numbers travel with the weights they are of."""
+    timed = {latency.device_of(found): found["milliseconds"] for found in facts.latency}
+    content = {"sha256": facts.sha256["model.safetensors"], "size": facts.size, "quality": facts.quality}
+    return json.dumps(content | {"milliseconds": timed}, indent=1) + "\n"
 
 
 def check_numbers(text: str, known: list[float], path: Path) -> None:
@@ -91,11 +100,14 @@ def _measured(root: Path, folder: Path) -> Facts | None:
     return gather(root, folder.name, folder) if (results / "size.json").is_file() else None
 
 
-def _leaves_of(path: Path, name: str) -> list[float]:
-    """The numbers of a metrics.json, and those of the catalog for this name."""
-    numbers = list(_leaves(json.loads(path.read_text(encoding="utf-8")))) if path.is_file() else []
-    entry = entries().get(name)
-    return [*numbers, *(_leaves([{**entry.quality}, entry.bytes]) if entry else ())]
+def _numbers_in(folder: Path) -> list[float]:
+    """The numbers of a folder's metrics.json, and of its results.json if that is of its weights."""
+    numbers = list[float]()
+    for name in ("metrics.json", RESULTS):
+        found = json.loads((folder / name).read_text(encoding="utf-8")) if (folder / name).is_file() else {}
+        if name != RESULTS or found.get("sha256") == sha256_of(folder / "model.safetensors"):
+            numbers += _leaves(found)
+    return numbers
 
 
 def _leaves(value: Any) -> Iterator[float]:

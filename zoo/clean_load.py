@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import CheckpointError
-from .remote import redacted
+from .explaining import redacted
 
 PROGRAM = Path(__file__).with_name("digest.py")
 ERROR = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b")

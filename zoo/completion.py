@@ -13,10 +13,11 @@ from .catalog import CHECKPOINTS, entries
 from .clean_load import clean_digest, compare
 from .digest import digest_of
 from .errors import CheckpointError, ZooError
+from .explaining import SECRET, token
 from .fetching import WHOLE, files_in, sha256_of
 from .hub import verify
 from .published import IDENTITY, write
-from .remote import PICKLES, SECRET, token
+from .remote import PICKLES
 
 DIGEST = "digest.json"
 CARD = "README.md"

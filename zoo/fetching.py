@@ -12,18 +12,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from .errors import CheckpointError
-from .remote import (
-    COMMIT,
-    Snapshot,
-    Unreachable,
-    api,
-    check_path,
-    explained,
-    git_oid,
-    is_offline,
-    refuse_pickles,
-    snapshot,
-)
+from .explaining import Unreachable, explained, is_offline
+from .remote import COMMIT, Snapshot, api, check_path, git_oid, refuse_pickles, snapshot
 
 NEEDED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 USED = ("*.json", "*.safetensors", "recipe.toml", "README.md")  # no code: the package's own classes are used

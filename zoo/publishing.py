@@ -10,10 +10,10 @@ from pathlib import Path
 
 from .completion import add_onnx, check, complete
 from .errors import CheckpointError
+from .explaining import token
 from .fetching import sha256_of
 from .hub import NAME, locate
 from .published import CHECKPOINTS, Version, record, target, versions
-from .remote import token
 from .uploading import Plan, carry_out, plan
 
 OWNER = re.compile(r"[A-Za-z0-9][\w.-]*")

@@ -1,13 +1,9 @@
-"""What a repository of the Hub holds, and what its server's errors mean; only huggingface_hub's public functions.
-
-No message here ever holds a token, not even where a server sends one back.
-"""
+"""What a repository of the Hub holds; only huggingface_hub's public functions are used."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -16,17 +12,13 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from .errors import CheckpointError
+from .explaining import explained, redacted
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
-SECRET = re.compile(r"\bhf_[A-Za-z0-9]{30,}\b")
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5", ".msgpack")
-
-
-class Unreachable(CheckpointError):
-    """The Hub does not answer, or may not be asked; what the cache has may serve."""
 
 
 @dataclass(frozen=True)
@@ -155,13 +147,6 @@ def refuse_pickles(found: Snapshot) -> None:
     )
 
 
-def is_offline() -> bool:
-    """Whether the user forbids the network."""
-    from huggingface_hub import constants
-
-    return bool(constants.HF_HUB_OFFLINE)
-
-
 def has_xet() -> bool:
     """Whether the Hub that is asked has the storage that its own client prefers."""
     from huggingface_hub import constants
@@ -180,68 +165,3 @@ def without_warnings() -> Iterator[None]:
         yield
     finally:
         logging.set_verbosity(before)
-
-
-def token() -> str | None:
-    """The user's token, if there is one."""
-    from huggingface_hub import get_token
-
-    return get_token()
-
-
-def redacted(text: str) -> str:
-    """A text on one line, without tokens and without the password of an address."""
-    for secret in (token(), os.environ.get("HF_TOKEN"), os.environ.get("HUGGING_FACE_HUB_TOKEN")):
-        if secret and secret.strip():
-            text = text.replace(secret.strip(), "<token>")
-    text = re.sub(r"(https?://)[^/\s@]*@", r"\1", SECRET.sub("<token>", text))
-    return " ".join(text.split())
-
-
-def explained(error: BaseException, what: str, verb: str) -> CheckpointError:
-    """An error of the client in one line: what was wanted, what the Hub said, what to do.
-
-    Args:
-        what: a repository and perhaps a revision.
-        verb: "read" or "write".
-    """
-    if isinstance(error, CheckpointError):
-        return error
-    while getattr(error, "response", None) is None and error.__cause__ is not None:
-        error = error.__cause__  # the client wraps what went wrong in an upload
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    name, endpoint = type(error).__name__, os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
-    said = getattr(error, "server_message", None) or str(error) or name
-    said = redacted(said)[:300].rstrip(".")
-    login = "set HF_TOKEN to a token that has access, or type: hf auth login"
-    if is_offline():
-        more = " and the cache does not have all of it" if verb == "read" else ""
-        why, do = f"HF_HUB_OFFLINE is set{more}", "unset HF_HUB_OFFLINE, then give the same command again"
-    elif name == "RevisionNotFoundError":
-        why, do = "there is no such revision", "give a branch, a tag such as v1, or a commit that it has"
-    elif name == "GatedRepoError":
-        why, do = f"access is granted by its owner ({said})", "ask for it on its page, then " + login
-    elif status == 401 and "credentials" in said.lower():
-        why, do = "the Hub does not accept the token (401)", login
-    elif name == "RepositoryNotFoundError" or status in (401, 404):
-        why, do = f"there is no such repository, or it is private ({status})", f"check the name, or {login}"
-    elif status == 403:
-        why, do = f"the token may not {verb} it (403: {said})", f"check the owner's name, or {login}"
-    elif status == 402:
-        why, do = f"the owner's plan does not allow it (402: {said})", "see the owner's settings on the Hub"
-    elif status in (409, 412):
-        why, do = f"somebody else changed it at the same moment ({status}: {said})", "give the same command again"
-    elif status == 429:
-        why, do = "the Hub asks to wait (429)", "give the same command again later; it goes on where it was"
-    elif status is not None and status >= 500:
-        why, do = f"the Hub has an error of its own ({status}: {said})", "give the same command again later"
-    elif status is not None:
-        why, do = f"the Hub refused it ({status}: {said})", "check the name and HF_ENDPOINT"
-    elif isinstance(error, OSError) and error.errno and not isinstance(error, ConnectionError):
-        why, do = f"{error.filename or 'the disk'}: {error.strerror}", "make room or choose another HF_HOME"
-    else:
-        why = f"{redacted(endpoint)} cannot be reached or broke off ({said})"
-        do = "check the network and HF_ENDPOINT, then give the same command again"
-    silent = is_offline() or status in (None, 429) or (status or 0) >= 500
-    kind = Unreachable if silent and not str(why).startswith("there is no") else CheckpointError
-    return kind(f"the Hub repository {what} cannot be {'written' if verb == 'write' else 'had'}: {why}; {do}")

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import CheckpointError
+from .explaining import explained
 from .published import VERSION
-from .remote import Snapshot, api, explained, has_xet, snapshot, without_warnings
+from .remote import Snapshot, api, has_xet, snapshot, without_warnings
 
 OTHERS = (".gitattributes",)  # files of the Hub's own
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def tiny(root: Path) -> Path:  # noqa: F811
 
 def test_a_measured_checkpoint(root: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch):  # noqa: F811
     found = files_of(tiny, "org/tiny", root)
-    assert set(found) == {"README.md", "size-against-perplexity.svg"}
+    assert set(found) == {"README.md", "size-against-perplexity.svg", "results.json"}
     text = found["README.md"]
     assert 'from_pretrained("org/tiny", trust_remote_code=True)' in text and "path/to/tiny" not in text
     assert "![Size against quality, this checkpoint marked](size-against-perplexity.svg)" in text
@@ -72,6 +73,19 @@ def test_a_card_without_its_results_is_refused(root: Path, tiny: Path, tmp_path:
     (elsewhere / "README.md").write_text("---\nmodel-index: [\n---\n")
     with pytest.raises(CheckpointError, match="metadata that cannot be read"):
         files_of(elsewhere, "org/mine", root)
+
+
+def test_a_copy_of_what_was_published_may_be_published(root: Path, tiny: Path, tmp_path: Path):  # noqa: F811
+    found = files_of(tiny, "org/tiny", root)
+    copy = tmp_path / "elsewhere" / "copy"
+    shutil.copytree(tiny, copy)
+    for name, text in found.items():
+        (copy / name).write_text(text)
+    assert files_of(copy, "me/copy", root) == {"README.md": found["README.md"]}
+    results = json.loads(found["results.json"])
+    (copy / "results.json").write_text(json.dumps(results | {"sha256": "0" * 64}))
+    with pytest.raises(CheckpointError, match="no results file of these weights has that number"):
+        files_of(copy, "me/copy", root)
 
 
 def test_results_of_other_weights_are_refused(root: Path, tiny: Path):  # noqa: F811
