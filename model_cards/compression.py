@@ -50,8 +50,8 @@ def _thresholds(step: dict) -> str:
     keys = list(step["thresholds"][0])
     lines = [f"The thresholds that were tried in {step['step']}:", "", f"| {' | '.join(map(_heading, keys))} |"]
     lines.append(f"|{'---:|' * len(keys)}")
-    lines += [f"| {' | '.join(_value(row.get(key)) for key in keys)} |" for row in step["thresholds"]]
-    taken = [f"Taken was {_value(step['threshold'])}.", ""] if "threshold" in step else []
+    lines += [f"| {' | '.join(in_words(row.get(key)) for key in keys)} |" for row in step["thresholds"]]
+    taken = [f"Taken was {in_words(step['threshold'])}.", ""] if "threshold" in step else []
     return "\n".join([*lines, "", *taken]) + "\n"
 
 
@@ -62,7 +62,7 @@ def structure_tables(structure: dict[str, Any]) -> str:
     kinds = [key for key in structure if key != "matrices"]
     lines = ["What is left of the network; what no output depends on does not count, stored or not.", ""]
     lines += [f"| {' | '.join(PARTS.get(key, _heading(key)) for key in kinds)} |", f"|{'---:|' * len(kinds)}"]
-    lines += [f"| {' | '.join(_value(structure[key]) for key in kinds)} |", ""]
+    lines += [f"| {' | '.join(in_words(structure[key]) for key in kinds)} |", ""]
     if matrices := structure.get("matrices"):
         lines += ["| matrix | rows | columns | not zero |", "|---|---:|---:|---:|"]
         for name, row in matrices.items():
@@ -73,9 +73,9 @@ def structure_tables(structure: dict[str, Any]) -> str:
 
 def structure_in_words(structure: dict[str, Any]) -> str:
     """What is left of a network, by kind, in a line."""
-    told = {key: f"{_value(structure[key])} {PARTS[key]}" for key in PARTS if key in structure}
+    told = {key: f"{in_words(structure[key])} {PARTS[key]}" for key in PARTS if key in structure}
     if "input" in told:
-        told["input"] = f"word vectors of {_value(structure['input'])}"
+        told["input"] = f"word vectors of {in_words(structure['input'])}"
     return ", ".join(told.values()) or NONE
 
 
@@ -83,10 +83,10 @@ def _heading(key: str) -> str:
     return key.replace("_", " ")
 
 
-def _value(value: Any) -> str:
+def in_words(value: Any) -> str:
     """A number with thousands or four digits; of a list, which has one per layer, each."""
     if value is None:
         return NONE
     if isinstance(value, list):
-        return " + ".join(map(_value, value))
+        return " + ".join(map(in_words, value))
     return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from .compression import in_words
 from .facts import Facts
 from .paper import ROWS
 
@@ -40,7 +41,7 @@ def table(number: int, checkpoints: list[Facts]) -> str:
             cells += [f"recipe only, not trained: `{row['recipe']}`", *["–"] * (2 + len(counts))]
         else:
             found = facts.quality[printed["corpus"]]["test"][metric]
-            left = [f"{facts.structure[LEFT[name]]:,}" if LEFT[name] in facts.structure else "–" for name in counts]
+            left = [in_words(facts.structure.get(LEFT[name])) for name in counts]
             cells += [f"[{facts.name}]", f"{found:.4f}", *left, _differs(facts, row["recipe"])]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, "", NOTES[printed["corpus"]]])
@@ -94,14 +95,15 @@ def _same(ours: dict[str, Any], theirs: dict[str, Any]) -> bool:
     )
 
 
-def _differs(facts: Facts, recipe: str) -> str:
+def _differs(facts: Facts, name: str) -> str:
     """In how far a checkpoint was made in another way than a row."""
-    ours, theirs, told = tomllib.loads(facts.recipe), _read(recipe), []
-    mine, other = _bayes(ours), _bayes(theirs)
-    if mine and other and (more := sorted(_roles(mine) - _roles(other))):
+    ours, theirs, told = tomllib.loads(facts.recipe), _read(name), []
+    step, their_step = _bayes(ours), _bayes(theirs)
+    if step and their_step and (more := sorted(_roles(step) - _roles(their_step))):
         names = {"embed": "vocabulary", "layers": "recurrent layer", "score": "last layer"}
         told.append(f"{' and '.join(names[part] for part in more)} sparsified too")
     for what, field in (("word vectors of", "embedding_size"), ("width", "hidden_size")):
-        if ours["model"].get(field) != theirs["model"][field]:
-            told.append(f"{what} {ours['model'].get(field)} at the start (there {theirs['model'][field]})")
+        mine, other = (recipe.get("model", {}).get(field) for recipe in (ours, theirs))
+        if mine is not None and mine != other:
+            told.append(f"{what} {mine} at the start (there {other})")
     return ", ".join(told) or "–"
