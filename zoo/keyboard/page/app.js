@@ -118,7 +118,7 @@ client.addEventListener("personal", ({ detail }) => {
   if (detail.verb !== "export") ask(); // what was forgotten must not stay in the bar
 });
 client.addEventListener("error", ({ detail }) => {
-  at("voice").textContent = at("status").textContent = `${detail.text}. The short list goes on.`;
+  at("voice").textContent = at("status").textContent = `${detail.text}. What suggested before goes on.`;
   at("progress").hidden = true;
 });
 client.addEventListener("bar", ({ detail }) => {
@@ -155,8 +155,8 @@ bar.addEventListener("take", ({ detail }) => {
 });
 bar.addEventListener("hold", ({ detail }) => panel.block(detail.text));
 // Buttons around the field leave the caret where it is.
-for (const button of document.querySelectorAll("#private, #send, #toast button"))
-  button.addEventListener("pointerdown", (event) => event.preventDefault());
+for (const one of document.querySelectorAll(".board, #private, #send"))
+  for (const kind of ["pointerdown", "mousedown"]) one.addEventListener(kind, (event) => event.preventDefault());
 at("send").addEventListener("click", send);
 at("open-models").addEventListener("click", () => {
   showModels();

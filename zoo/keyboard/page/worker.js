@@ -9,7 +9,7 @@ import { Vocabulary } from "./vocabulary.js";
 
 const TIMES = 200; // latest steps whose time is told
 const WARM_UP = 20; // steps until the browser has compiled them well
-let personal = null, shortList = null, follower = null, ort = null;
+let personal = null, shortList = null, follower = null, ort = null, loads = 0;
 let settings = { blocked: [], private: false };
 let times = [];
 
@@ -34,29 +34,6 @@ const jobs = {
   start({ list, mixture }) {
     shortList = new ShortList(list);
     personal = new Personal(mixture);
-  },
-
-  async open({ entry, runtimeBytes }) {
-    const total = entry.packed + runtimeBytes, loaded = {};
-    const teller = (part) => (bytes) => {
-      loaded[part] = bytes;
-      const sum = Object.values(loaded).reduce((a, b) => a + b);
-      postMessage({ kind: "progress", share: Math.min(1, sum / total) });
-    };
-    const base = new URL("./", import.meta.url);
-    const parts = await Promise.all([
-      ort ?? runtime("wasm", teller("runtime")),
-      unpacked(new URL(entry.model, base), teller("model")),
-      unpacked(new URL(entry.vocabulary, base), teller("words")),
-    ]);
-    ort = parts[0];
-    const { words, never } = JSON.parse(new TextDecoder().decode(parts[2]));
-    const model = await Model.open(new Vocabulary(words, never), timed(await Engine.open(ort, parts[1])));
-    for (let step = 0; step < WARM_UP; step++) await model.engine.step(model.vocabulary.eos, null);
-    times = [];
-    follower = new Follower(new Keyboard(model, personal, []));
-    apply();
-    postMessage({ kind: "ready", name: entry.name });
   },
 
   async bar({ id, before, k, pasted }) {
@@ -97,8 +74,54 @@ const jobs = {
 
 // One after the other: a step is awaited, and two must not be under way in one text.
 let last = Promise.resolve();
+const queue = (job) => (last = last.then(job));
+const tellError = (of, id) => (error) => postMessage({ kind: "error", of, id, text: String(error.message ?? error) });
+
+/** Loads a model while the one before, or the short list, goes on. */
+async function load({ entry, runtimeBytes }) {
+  const mine = ++loads, total = entry.packed + (ort ? 0 : runtimeBytes), loaded = {};
+  const teller = (part) => (bytes) => {
+    loaded[part] = bytes;
+    const sum = Object.values(loaded).reduce((a, b) => a + b);
+    if (mine === loads) postMessage({ kind: "progress", share: Math.min(1, sum / total) });
+  };
+  const base = new URL("./", import.meta.url);
+  ort ??= runtime("wasm", teller("runtime"));
+  const [found, model, words] = await Promise.all([
+    ort,
+    unpacked(new URL(entry.model, base), teller("model")),
+    unpacked(new URL(entry.vocabulary, base), teller("words")),
+  ]).catch((error) => {
+    ort = null; // the next try loads it anew
+    throw error;
+  });
+  const { words: all, never } = JSON.parse(new TextDecoder().decode(words));
+  const opened = await Model.open(new Vocabulary(all, never), timed(await Engine.open(found, model)));
+  for (let step = 0; step < WARM_UP; step++) await opened.engine.step(opened.vocabulary.eos, null);
+  await queue(() => {
+    if (mine !== loads) return; // another one was chosen meanwhile
+    times = [];
+    follower = new Follower(new Keyboard(opened, personal, []));
+    apply();
+    postMessage({ kind: "ready", name: entry.name });
+  });
+}
+
 onmessage = ({ data }) => {
-  last = last.then(() => jobs[data.kind](data)).catch((error) => {
-    postMessage({ kind: "error", of: data.kind, id: data.id, text: String(error.message ?? error) });
+  const { kind, id } = data;
+  if (kind === "open") {
+    load(data).catch(tellError(kind, id));
+    return;
+  }
+  queue(async () => {
+    try {
+      await jobs[kind](data);
+    } catch (error) {
+      tellError(kind, id)(error);
+      if (kind === "bar" && follower) {
+        follower = null; // the short list goes on
+        await jobs.bar(data);
+      }
+    }
   });
 };

@@ -11,6 +11,7 @@ from zoo.keyboard.demo_server import server_of
 
 from ..invented import WORDS, write_keyboard
 from .chromium import Chromium, program
+from .visitor import READY
 
 
 @pytest.fixture(scope="session")
@@ -66,3 +67,14 @@ def served(page_folder):
     yield server
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture
+def page(browser, served):
+    """The page with its model loaded; nothing is remembered of earlier tests."""
+    browser.problems.clear()
+    browser.requests.clear()
+    browser.open(served.url)
+    browser.wait(READY)
+    yield browser
+    assert browser.problems == []

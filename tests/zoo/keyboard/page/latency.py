@@ -20,9 +20,9 @@ from zoo.keyboard.demo_server import server_of
 
 from .chromium import Chromium
 from .sentences import read_sentences
+from .visitor import READY
 
 KEYS_PER_SECOND = 30
-READY = "document.querySelector('#progress')?.hidden"
 # From the browser's own stamp of a key to the bar of the text with it, and to the frame after that.
 WATCH = """
     window.times = {bar: [], frame: []};

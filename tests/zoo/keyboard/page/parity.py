@@ -30,6 +30,7 @@ from zoo.typed_text import is_word, split_words
 
 from .chromium import Chromium
 from .sentences import read_sentences
+from .visitor import READY
 
 BLOCK = 50  # sentences at a time, so that the browser answers in time
 # A sentence is [bars, digest]; a bar the texts of the suggestions.
@@ -75,7 +76,7 @@ def in_browser(page: Path, sentences: list[list[tuple[str, str]]]) -> Iterator[l
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with Chromium() as browser:
         browser.open(f"http://127.0.0.1:{server.server_port}/")
-        browser.wait("document.querySelector('#progress')?.hidden")
+        browser.wait(READY)
         for entry in json.loads((page / "models.json").read_text(encoding="utf-8"))["models"]:
             browser.evaluate(OPEN % (json.dumps(entry["model"]), json.dumps(entry["vocabulary"])))
             blocks = (sentences[first : first + BLOCK] for first in range(0, len(sentences), BLOCK))

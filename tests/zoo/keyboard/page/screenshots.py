@@ -15,8 +15,8 @@ from PIL import Image
 from zoo.keyboard.demo_server import server_of
 
 from .chromium import Chromium
+from .visitor import READY
 
-READY = "document.querySelector('#progress')?.hidden"
 COLOURS = 32
 THEMES = ("light", "dark")
 

@@ -1,4 +1,4 @@
-"""The page in a headless browser: a person types, takes, undoes, goes offline, chooses, forgets."""
+"""The page in a headless browser: a person types, takes, undoes, goes offline, types fast and odd."""
 
 import json
 import os
@@ -6,43 +6,10 @@ import time
 
 import pytest
 
-READY = "document.querySelector('#progress')?.hidden"
-BAR = "[...document.querySelectorAll('#bar button')].map((button) => button.textContent)"
-TEXT = "document.querySelector('#text').value"
-STATUS = "(document.querySelector('#status')?.textContent ?? '')"
+from .visitor import BAR, READY, STATUS, TEXT, bar, show, typed
+
 ALT = 1  # of the protocol's modifiers
 KEYS_PER_SECOND = 30
-
-
-@pytest.fixture
-def page(browser, served):
-    """The page with its model loaded; nothing is remembered of earlier tests."""
-    browser.problems.clear()
-    browser.requests.clear()
-    browser.open(served.url)
-    browser.wait(READY)
-    yield browser
-    assert browser.problems == []
-
-
-def typed(page, text):
-    """Types with the machine's keyboard; the bar once it is that of the text."""
-    for letter in text:
-        page.press(letter)
-    return bar(page)
-
-
-def bar(page):
-    """The texts of the three slots, when they are of what stands in the field."""
-    page.evaluate("new Promise(requestAnimationFrame)")
-    page.wait("seen.painted === document.querySelector('#text').value")
-    return page.evaluate(BAR)
-
-
-def show(page, keys):
-    """Types on the keys of the page."""
-    for key in keys:
-        page.touch(f'#keys [data-key="{"space" if key == " " else key}"]')
 
 
 def test_a_sentence_with_a_suggestion_taken_and_taken_back(page):
@@ -120,45 +87,6 @@ def test_nothing_leaves_the_page(page, served):
     page.problems.clear()  # the browser says so too
 
 
-def test_a_suggestion_that_is_never_to_come_again(page):
-    word = typed(page, "th")[1]
-    page.touch("#bar button:nth-child(2)", hold=0.8)
-    page.wait("!document.querySelector('#toast').hidden")
-    assert page.evaluate("document.querySelector('#toast').textContent").startswith(f"“{word}” will never be suggested")
-    assert page.evaluate(TEXT) == "th"  # and it was not taken
-    page.wait(f"!{BAR}.includes({json.dumps(word)})")
-    page.touch("#toast button")
-    page.wait(f"{BAR}.includes({json.dumps(word)})")
-
-
-def test_offensive_words(page):
-    assert not any("shit" in text for text in typed(page, "shi")[1:])
-    assert typed(page, "t")[1] == "“shit”"  # typing one is always allowed
-    page.evaluate("document.querySelector('#block').click()")
-    page.press("Backspace")
-    page.wait(f"{BAR}.includes('shit')")
-    page.evaluate("document.querySelector('#block').click()")
-
-
-def test_words_are_learnt_kept_and_forgotten(page):
-    page.evaluate("document.querySelector('#forget-all').click()")
-    typed(page, "Zorkmid is it. Zorkmid is it. ")
-    assert "Zorkmid" in typed(page, "Zork")
-    page.touch("#private")
-    typed(page, "mid Quuxly Quuxly ")
-    assert typed(page, "Quux")[1] == "“Quux”"
-    page.touch("#private")
-    page.wait("localStorage['rnnlm-keyboard.personal']?.includes('zorkmid')")
-    page.evaluate("window.isOld = true")
-    page.call("Page.reload")
-    page.wait(f"!window.isOld && {READY}")
-    assert "Zorkmid" in typed(page, "Zork")
-    page.evaluate("document.querySelector('#word').value = 'zorkmid'")
-    page.evaluate("document.querySelector('#forget-word').requestSubmit()")
-    page.wait(f"!{BAR}.includes('Zorkmid')")
-    page.wait("!localStorage['rnnlm-keyboard.personal'].includes('zorkmid')")
-
-
 @pytest.mark.parametrize(
     "text", ["😀👩‍👩‍👧 ", "שלום עולם ", "مرحبا ", "word " * 2000, "x" * 10_000, "\n\n\n", "\u200f\ufeff\0"],
     ids=["emoji", "hebrew", "arabic", "paste", "long-word", "lines", "invisible"],
@@ -179,55 +107,15 @@ def test_odd_text(page, text):
     assert any(bar(page))
 
 
-def test_another_model(page):
-    page.evaluate("document.querySelector('#open-models').click()")
-    assert page.evaluate("document.querySelectorAll('#choice input').length") == 2
-    page.evaluate("document.querySelector('#choice input[value=other]').click()")
-    page.wait(f"{READY} && {STATUS}.startsWith('other')")
-    page.evaluate("document.querySelector('#choice input[value=tiny]').click()")
-    page.wait(f"{READY} && {STATUS}.startsWith('tiny')")
-    assert any(bar(page))
-
-
-def test_times_of_this_device(page):
-    page.evaluate("document.querySelector('#open-models').click()")
-    page.evaluate("document.querySelector('#time-wasm').click()")
-    page.wait("!document.querySelector('#save-times').disabled")
-    rows = page.evaluate("document.querySelector('#times table').innerText")
-    assert "median" in rows and "wasm" in rows
-
-
-def test_dark(page):
-    colour = "getComputedStyle(document.body).backgroundColor"
-    bright = page.evaluate(colour)
-    page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
-    dark = page.evaluate(colour)
-    assert dark != bright
-    choose = "(theme => {{ theme.value = '{}'; theme.dispatchEvent(new Event('change')); }})(document.all.theme)"
-    page.evaluate(choose.format("light"))
-    assert page.evaluate(colour) == bright
-    page.evaluate(choose.format(""))
-    page.call("Emulation.setEmulatedMedia", features=[])
-
-
-def test_a_screen_reader_is_told(page):
-    typed(page, "th")
-    page.wait("document.querySelector('#voice').textContent.startsWith('Suggestions: ')")
-    assert page.evaluate("document.querySelector('#voice').getAttribute('aria-live')") == "polite"
-    nameless = """[...document.querySelectorAll('button, input, select, textarea')].filter((one) => !(
-        one.ariaLabel || one.textContent.trim() || one.labels?.length)).map((one) => one.outerHTML)"""
-    assert page.evaluate(nameless) == []
-
-
-def test_without_a_model_the_short_list_goes_on(browser, served, page_folder):
-    model = page_folder / "models" / "tiny" / "model.onnx.gz"
-    content = model.read_bytes()
-    model.unlink()
+def test_a_mouse_leaves_the_caret_in_the_field(page):
+    page.call("Emulation.setTouchEmulationEnabled", enabled=False)
     try:
-        browser.call("Storage.clearDataForOrigin", origin=served.url.rstrip("/"), storageTypes="all")
-        browser.open(served.url)
-        browser.wait(f"{STATUS}.includes('zoo demo')")  # what to do
-        assert len(typed(browser, "th")) == 3
+        place = page.evaluate(
+            "(({x, y}) => ({x: x + 9, y: y + 9}))(document.querySelector('[data-key=h]').getBoundingClientRect())"
+        )
+        for kind in ("mousePressed", "mouseReleased"):
+            page.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
+        page.wait(f"{TEXT} === 'H'")
+        assert page.evaluate("document.activeElement.id") == "text"
     finally:
-        model.write_bytes(content)
-        browser.problems.clear()
+        page.call("Emulation.setTouchEmulationEnabled", enabled=True)

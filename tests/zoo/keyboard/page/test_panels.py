@@ -1,0 +1,124 @@
+"""The page in a headless browser: a person chooses a model and colours, blocks and forgets words, times the device."""
+
+import json
+import threading
+
+from zoo.keyboard.demo_server import Handler
+
+from .visitor import BAR, READY, STATUS, TEXT, bar, typed
+
+
+def test_a_suggestion_that_is_never_to_come_again(page):
+    word = typed(page, "th")[1]
+    page.touch("#bar button:nth-child(2)", hold=0.8)
+    page.wait("!document.querySelector('#toast').hidden")
+    assert page.evaluate("document.querySelector('#toast').textContent").startswith(f"“{word}” will never be suggested")
+    assert page.evaluate(TEXT) == "th"  # and it was not taken
+    page.wait(f"!{BAR}.includes({json.dumps(word)})")
+    page.touch("#toast button")
+    page.wait(f"{BAR}.includes({json.dumps(word)})")
+
+
+def test_offensive_words(page):
+    assert not any("shit" in text for text in typed(page, "shi")[1:])
+    assert typed(page, "t")[1] == "“shit”"  # typing one is always allowed
+    page.evaluate("document.querySelector('#block').click()")
+    page.press("Backspace")
+    page.wait(f"{BAR}.includes('shit')")
+    page.evaluate("document.querySelector('#block').click()")
+
+
+def test_words_are_learnt_kept_and_forgotten(page):
+    page.evaluate("document.querySelector('#forget-all').click()")
+    typed(page, "Zorkmid is it. Zorkmid is it. ")
+    assert "Zorkmid" in typed(page, "Zork")
+    page.touch("#private")
+    typed(page, "mid Quuxly Quuxly ")
+    assert typed(page, "Quux")[1] == "“Quux”"
+    page.touch("#private")
+    page.wait("localStorage['rnnlm-keyboard.personal']?.includes('zorkmid')")
+    page.evaluate("window.isOld = true")
+    page.call("Page.reload")
+    page.wait(f"!window.isOld && {READY}")
+    assert "Zorkmid" in typed(page, "Zork")
+    page.evaluate("document.querySelector('#word').value = 'zorkmid'")
+    page.evaluate("document.querySelector('#forget-word').requestSubmit()")
+    page.wait(f"!{BAR}.includes('Zorkmid')")
+    page.wait("!localStorage['rnnlm-keyboard.personal'].includes('zorkmid')")
+
+
+def test_another_model(page):
+    page.evaluate("document.querySelector('#open-models').click()")
+    assert page.evaluate("document.querySelectorAll('#choice input').length") == 2
+    page.evaluate("document.querySelector('#choice input[value=other]').click()")
+    page.wait(f"{READY} && {STATUS}.startsWith('other')")
+    page.evaluate("document.querySelector('#choice input[value=tiny]').click()")
+    page.wait(f"{READY} && {STATUS}.startsWith('tiny')")
+    assert any(bar(page))
+
+
+def test_times_of_this_device(page):
+    page.evaluate("document.querySelector('#open-models').click()")
+    page.evaluate("document.querySelector('#time-wasm').click()")
+    page.wait("!document.querySelector('#save-times').disabled")
+    rows = page.evaluate("document.querySelector('#times table').innerText")
+    assert "median" in rows and "wasm" in rows
+
+
+def test_dark(page):
+    colour = "getComputedStyle(document.body).backgroundColor"
+    bright = page.evaluate(colour)
+    page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+    dark = page.evaluate(colour)
+    assert dark != bright
+    choose = "(theme => {{ theme.value = '{}'; theme.dispatchEvent(new Event('change')); }})(document.all.theme)"
+    page.evaluate(choose.format("light"))
+    assert page.evaluate(colour) == bright
+    page.evaluate(choose.format(""))
+    page.call("Emulation.setEmulatedMedia", features=[])
+
+
+def test_a_screen_reader_is_told(page):
+    typed(page, "th")
+    page.wait("document.querySelector('#voice').textContent.startsWith('Suggestions: ')")
+    assert page.evaluate("document.querySelector('#voice').getAttribute('aria-live')") == "polite"
+    nameless = """[...document.querySelectorAll('button, input, select, textarea')].filter((one) => !(
+        one.ariaLabel || one.textContent.trim() || one.labels?.length)).map((one) => one.outerHTML)"""
+    assert page.evaluate(nameless) == []
+
+
+def test_without_a_model_the_short_list_goes_on(browser, served, page_folder):
+    model = page_folder / "models" / "tiny" / "model.onnx.gz"
+    content = model.read_bytes()
+    model.unlink()
+    try:
+        browser.call("Storage.clearDataForOrigin", origin=served.url.rstrip("/"), storageTypes="all")
+        browser.open(served.url)
+        browser.wait(f"{STATUS}.includes('zoo demo')")  # what to do
+        assert len(typed(browser, "th")) == 3
+    finally:
+        model.write_bytes(content)
+        browser.problems.clear()
+
+
+def test_the_bar_goes_on_while_another_model_is_loaded(page, monkeypatch):
+    answer, may_go = Handler.do_GET, threading.Event()
+
+    def wait(handler):
+        if "models/other" in handler.path:
+            may_go.wait(60)
+        answer(handler)
+
+    monkeypatch.setattr(Handler, "do_GET", wait)
+    page.evaluate("caches.keys().then((names) => Promise.all(names.map((name) => caches.delete(name))))")
+    page.evaluate("document.querySelector('#open-models').click()")
+    page.evaluate("document.querySelector('#choice input[value=other]').click()")
+    page.evaluate("document.querySelector('#models').close()")
+    page.evaluate("document.querySelector('#text').focus()")
+    assert typed(page, "I th")[0] == "“th”"
+    assert not page.evaluate(READY)
+    may_go.set()
+    page.wait(f"{READY} && {STATUS}.startsWith('other')")
+    page.evaluate("document.querySelector('#open-models').click()")
+    page.evaluate("document.querySelector('#choice input[value=tiny]').click()")
+    page.wait(f"{READY} && {STATUS}.startsWith('tiny')")
