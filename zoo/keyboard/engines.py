@@ -121,14 +121,19 @@ class OpenClEngine:
 
     def __init__(self, folder: Path):
         try:
-            model = importlib.import_module("bench.opencl.model")
             import pyopencl
+
+            model, memory, network = (
+                importlib.import_module(f"bench.opencl.{name}") for name in ("model", "memory", "network")
+            )
         except ImportError as error:
             raise ZooError(
                 f"the engine opencl needs {error.name}; type: pip install 'rnnlm-zoo[opencl]', with the package bench"
             ) from error
-        self._cl, self._place = pyopencl, model._in_turn
         self._model = model.OpenClModel(folder, storage="fp32")
+        huge = bool(self._model.device.type & pyopencl.device_type.CPU)
+        plan = network.plan_of(NumpyModel(folder), self._model.settings, False, self._model.top)
+        self._places = {name: place for name, (_, place) in memory.together(plan, huge).places.items()}
         self._lock = threading.Lock()
         self.layout = read_layout(folder)
 
@@ -136,21 +141,20 @@ class OpenClEngine:
         """As in `Engine`."""
         given = zero_state(self.layout) if state is None else state
         with self._lock:
-            for number, pair in enumerate(given):
-                for buffer, array in self._buffers(number, pair):
-                    self._cl.enqueue_copy(self._model._queue, buffer, np.ascontiguousarray(array))
+            vectors = self._model._vectors
+            for place, array in self._state(given):
+                vectors.write(place, np.ascontiguousarray(array))
             self._model.step(int(token))
             after = tuple((np.empty_like(h), np.empty_like(c)) for h, c in given)
-            for number, pair in enumerate(after):
-                for buffer, array in self._buffers(number, pair):
-                    self._cl.enqueue_copy(self._model._queue, array, buffer)
+            for place, array in self._state(after):
+                vectors.read(place, array)
             return log_softmax(self._model.logits()), after
 
-    def _buffers(self, number: int, pair: tuple[np.ndarray, np.ndarray]) -> list[tuple[Any, np.ndarray]]:
-        """The device's buffers of a layer's state at the beginning of the next step, with arrays for them."""
-        buffers = self._model._buffers
-        found = [(buffers[self._place(f"h.{number}.before", self._model._turn)], pair[0])]
-        return [*found, (buffers[f"c.{number}"], pair[1])] if len(pair[1]) else found
+    def _state(self, state: State) -> list[tuple[int, np.ndarray]]:
+        """Where the device has a state at the beginning of the next step, with arrays for it."""
+        which = "after" if self._model._turn else "before"
+        found = [(self._places[f"h.{number}.{which}"], h) for number, (h, _) in enumerate(state)]
+        return found + [(self._places[f"c.{number}"], c) for number, (_, c) in enumerate(state) if len(c)]
 
 
 ENGINES: dict[str, Any] = {

@@ -1,6 +1,6 @@
 """What a person has typed, beside the weights: a log of words, from which a cache and word pairs are counted.
 
-Only the log is kept. Counts come from it anew after every word, so what is taken out of the log has left no trace.
+Only the log is kept; weights are counted from it anew after every word, so what is taken out has left no trace.
 Interpolation: P(w) = (1 - a - b) model(w) + a U(w) + b B(w), U: words by recency, B: those after the word before;
 a and b grow with the evidence for them (`Mixture`). An empty log changes nothing.
 """
@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import ZooError
 from ..typed_text import is_word
+from .counting import Counts, plain_weights
 
 MOST = 10_000  # words of the log; the oldest goes
 LONGEST = 40  # letters of a word that is learnt
@@ -90,7 +91,7 @@ class Personal:
         self._events: deque[Event] = deque()
         self.version = 0  # another one after every change
         self._forgettings = 0
-        self._weights: tuple[int, dict[str, float], dict[str, dict[str, float]]] = (0, {}, {})
+        self._counts = Counts()
 
     def __len__(self) -> int:
         return len(self._events)
@@ -106,8 +107,14 @@ class Personal:
             return None
         event = Event(word, previous, str(self._today()))
         self._events.append(event)
+        self._counts.add(word, previous)
         self.version += 1
-        gone = self._events.popleft() if len(self._events) > MOST else None
+        gone = None
+        if len(self._events) > MOST:
+            gone = self._events.popleft()
+            self._counts.remove(0)
+            if len(self._counts.names) > 4 * MOST:  # names of words that have gone
+                self._counts = Counts(event[:2] for event in self._events)
         return Learnt(event, gone, self._forgettings)
 
     def unlearn(self, learnt: Learnt) -> None:
@@ -116,8 +123,10 @@ class Personal:
         for place in range(len(self._events) - 1, -1, -1):
             if self._events[place] in (learnt.added, cut):
                 del self._events[place]
+                self._counts.remove(place)
                 if learnt.gone is not None and learnt.forgettings == self._forgettings:
                     self._events.appendleft(learnt.gone)
+                    self._counts.add(*learnt.gone[:2], oldest=True)
                 self.version += 1
                 return
 
@@ -140,6 +149,7 @@ class Personal:
 
     def _keep(self, events: Iterable[Event]) -> int:
         before, self._events = len(self._events), deque(events)
+        self._counts = Counts(event[:2] for event in self._events)
         self.version += 1
         self._forgettings += 1
         return before - len(self._events)
@@ -181,48 +191,29 @@ class Personal:
         """
         if not self._events:
             return Mixed(log_probs, frozenset(), ())
-        single, after = self.weights()
-        pairs = after.get(previous, {}) if previous is not None else {}
-        a, b = self.mixture.shares(sum(single.values()), sum(pairs.values()))
-        a_each, b_each = a / sum(single.values()), b / sum(pairs.values()) if pairs else 0.0
+        single, pairs = self._counts.weights(previous, self.mixture.half_life)
+        u, v = float(single.sum()), float(pairs.sum())
+        a, b = self.mixture.shares(u, v)
+        words = np.flatnonzero(single)  # the others are only before one, or gone
+        share = a / u * single[words] + (b / v * pairs[words] if v else 0.0)
+        tokens = self._counts.tokens(ids)[words]
+        known = tokens >= 0
+        there = tokens[known]
         out = log_probs + np.float32(math.log1p(-a - b))
-        personal, own = set(), []
-        for word, weight in single.items():
-            share = a_each * weight + b_each * pairs.get(word, 0.0)
-            token = ids.get(word)
-            if token is None:
-                own.append((word, math.log(share)))
-                continue
-            general = (1 - a - b) * math.exp(float(log_probs[token]))
-            out[token] = math.log(general + share)
-            if share > general:
-                personal.add(token)
-        return Mixed(out, frozenset(personal), tuple(sorted(own)))
+        general = (1 - a - b) * np.exp(log_probs[there].astype(np.float64))
+        out[there] = np.log(general + share[known])
+        names = self._counts.names
+        own = [(names[word], math.log(one)) for word, one in zip(words[~known].tolist(), share[~known], strict=True)]
+        return Mixed(out, frozenset(there[share[known] > general].tolist()), tuple(sorted(own)))
 
     def weights(self) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
         """The weight of every word, and of every word after each `previous`; the latest word of the log weighs 1."""
-        if self._weights[0] != self.version:
-            self._weights = self.version, *_weights(self._events, self.mixture.half_life)
-        return self._weights[1:]
+        return plain_weights(((event.word, event.previous) for event in self._events), self.mixture.half_life)
 
 
 def learnable(word: str) -> bool:
     """Whether a word is remembered: not signs, long numbers or very long words."""
     return is_word(word) and len(word) <= LONGEST and sum(map(str.isdigit, word)) < DIGITS
-
-
-def _weights(events: deque[Event], half_life: float) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    """See `Personal.weights`."""
-    single: dict[str, float] = {}
-    after: dict[str, dict[str, float]] = {}
-    weight, decay = 1.0, 0.5 ** (1 / half_life)
-    for word, previous, _ in reversed(events):
-        single[word] = single.get(word, 0.0) + weight
-        if previous is not None:
-            row = after.setdefault(previous, {})
-            row[word] = row.get(word, 0.0) + weight
-        weight *= decay
-    return single, after
 
 
 def _text(value: Any) -> str | None:

@@ -141,7 +141,8 @@ def test_the_default_engine_needs_no_torch(folder):
     code = (
         "import sys; from zoo.keyboard import Keyboard; "
         f"keyboard = Keyboard({str(folder)!r}); keyboard.commit('it'); keyboard.suggest('t'); "
-        "sys.exit(', '.join({'torch', 'transformers', 'tokenizers', 'onnxruntime', 'pyopencl'} & set(sys.modules)) or 0)"
+        "heavy = {'torch', 'transformers', 'tokenizers', 'onnxruntime', 'pyopencl'} & set(sys.modules); "
+        "sys.exit(', '.join(heavy) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

@@ -43,8 +43,8 @@ def costs_of(word: str, prefix: str) -> float | None:
 PREFIXES = [
     "t", "th", "the", "thr", "teh", "hte", "thee", "thhe", "tthe", "tre", "im", "i", "ill", "dont", "don",
     "donut",
-    "tea", "eat", "lnodon", "londonx", "xlondon", "aaa", "aaaa", "aba", "bab", "abb", "x" * 20, "x" * 21, "x" * 40, "שלו",
-    "elan", "ÉL", "10", "TH", "I’m", "e\u0301l",
+    "tea", "eat", "lnodon", "londonx", "xlondon", "aaa", "aaaa", "aba", "bab", "abb", "x" * 20, "x" * 21, "x" * 40,
+    "שלו", "elan", "ÉL", "10", "TH", "I’m", "e\u0301l",
 ]  # fmt: skip
 
 
