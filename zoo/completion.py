@@ -154,13 +154,13 @@ def can_export() -> bool:
     return all(importlib.util.find_spec(name) for name in ("conversion", "onnx", "onnxruntime", "onnx_ir"))
 
 
-def add_onnx(folder: Path, target: Path) -> None:
+def add_onnx(folder: Path, target: Path) -> str:
     """Adds onnx/: the folder's own where it is of these weights, else a new export if the packages for it are there.
 
-    None of a text classifier.
+    Files that do not suggest the same words as torch are not added, and fp32 alone where it is the others that do not.
 
-    Raises:
-        ZooError: the exported files do not compute the same.
+    Returns:
+        Why something was left out; "": nothing was.
     """
     from .layout import read_layout
 
@@ -171,12 +171,21 @@ def add_onnx(folder: Path, target: Path) -> None:
             (target / "onnx").mkdir()
             for path in sorted((folder / "onnx").glob("*.onnx*")):
                 shutil.copyfile(path, target / "onnx" / path.name)
-            return
-    if read_layout(folder).labels is not None or not can_export():
-        return
-    exporters = importlib.import_module("conversion.exporters")
-    exporters.export(target, "onnx", target)
-    (target / "onnx" / "check.json").unlink()  # what it says depends on the text at hand; the card has the measured
+            return ""
+    if read_layout(folder).labels is not None:
+        return "there is none of text classifiers"
+    if not can_export():
+        return "type: pip install 'rnnlm-zoo[export]'"
+    exporters, reason = importlib.import_module("conversion.exporters"), ""
+    for variants in ("all", "fp32"):
+        try:
+            exporters.export(target, "onnx", target, variants)
+        except ZooError as error:
+            reason = reason or str(error)
+            continue
+        (target / "onnx" / "check.json").unlink()  # what it says depends on the text at hand; the card has the measured
+        break
+    return reason
 
 
 def _card(folder: Path, repo_id: str) -> dict[str, str]:

@@ -61,8 +61,7 @@ def publish(
     repo_id = repository_of(to, known_as)
     if not NAME.fullmatch(known_as):
         raise CheckpointError(
-            f"a checkpoint cannot be called {known_as!r}; allowed are small letters, digits and . _ -; "
-            "rename the folder"
+            f"a checkpoint cannot be called {known_as!r}; allowed are letters, digits and . _ -; rename the folder"
         )
     if not dry_run:
         require_token()
@@ -79,7 +78,8 @@ def publish(
         kept = found.kept(KEPT) if weights and weights.is_content_of(whole / "model.safetensors") else {}
         if with_onnx and not kept:
             tell(f"{known_as}: exporting ONNX files")
-            add_onnx(folder, whole)
+            if left_out := add_onnx(folder, whole):
+                tell(f"{known_as}: onnx/ is left out: {left_out}")
         sha256 = {path.relative_to(whole).as_posix(): sha256_of(path) for path in whole.rglob("*") if path.is_file()}
         found = found.with_files(sha256 | kept)
         version = version_of(known_as, CHECKPOINTS, found)

@@ -52,11 +52,11 @@ def _on_the_hub(name: str, revision: str | None) -> Hosted | None:
     """Where the Hub has a name of the catalog, although the package may have its files too."""
     plain, _, asked = name.partition("@")
     wanted = asked or revision
-    if Path(name).is_dir():
-        raise CheckpointError(f"{name} is a folder, so there is nothing to pull; give a name, or owner/name[@revision]")
     for version in reversed(versions(plain)):
         if version.repo_id and wanted in (None, version.name, version.revision):
             if wanted is None:
                 check_catalog(plain, version)
             return Hosted(version.repo_id, version.revision, version.sha256)
+    if Path(name).is_dir():
+        raise CheckpointError(f"{name} is a folder, so there is nothing to pull; give a name, or owner/name[@revision]")
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 
@@ -265,3 +266,43 @@ def test_the_name_of_another_checkpoint_is_refused(hub: Hub, make):
 def test_a_wrong_place_is_refused(hub: Hub, make, name: str, to: str):
     with pytest.raises(ZooError, match="allowed: an owner or owner/name"):
         publish(make(name), to)
+
+
+def test_a_folder_whose_name_is_no_name(hub: Hub, make):
+    with pytest.raises(CheckpointError, match="cannot be called 'my model'; allowed are letters, digits"):
+        put(make("my model"))
+
+
+def test_onnx_files_that_do_not_agree_are_left_out(hub: Hub, make, name: str, monkeypatch: pytest.MonkeyPatch):
+    exporters, lines, asked = importlib.import_module("conversion.exporters"), [], []
+
+    def export(folder, to, out, variants):
+        asked.append(variants)
+        if variants == "all":
+            raise CheckpointError("int8 has other words")
+        (out / "onnx").mkdir()
+        for file in ("model.onnx", "check.json"):
+            (out / "onnx" / file).write_text("{}")
+
+    monkeypatch.setattr(exporters, "export", export)
+    monkeypatch.setattr("zoo.completion.can_export", lambda: True)
+    done = publish(make(name), "org", tell=lines.append)
+    assert asked == ["all", "fp32"] and f"{name}: onnx/ is left out: int8 has other words" in lines
+    assert [file for file in done.version.sha256 if "/" in file] == ["onnx/model.onnx"]
+    monkeypatch.setattr("zoo.completion.can_export", lambda: False)
+    publish(make(f"{name}-2"), "org", tell=lines.append)
+    assert f"{name}-2: onnx/ is left out: type: pip install 'rnnlm-zoo[export]'" in lines
+
+
+def test_a_card_with_numbers_that_nobody_measured(hub: Hub, make, name: str):
+    folder = make(name)
+    (folder / "README.md").write_text(
+        "---\nmodel-index:\n- name: x\n  results:\n  - task:\n      type: text-generation\n    dataset:\n      name: PTB\n"
+        "      type: ptb\n    metrics:\n    - type: perplexity\n      value: 12.5\n---\n# x\n"
+    )
+    hub.forget()
+    with pytest.raises(CheckpointError, match=r"README\.md says perplexity 12\.5 on PTB, and no results file of these"):
+        put(folder)
+    assert not hub.requests
+    (folder / "metrics.json").write_text('{"test": {"perplexity": 12.5004}}')
+    assert put(folder).version.name == "v1"

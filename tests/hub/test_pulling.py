@@ -231,6 +231,11 @@ def test_an_existing_folder_is_kept(there: Path, name: str, tmp_path: Path):
         pull(str(got), tmp_path / "other")
 
 
+def test_a_folder_of_the_same_name_is_no_obstacle(there: Path, name: str, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(there.parent)
+    assert pull(name, tmp_path / "got").source.startswith(f"org/{name}@") and folder_of(name) == Path(name)
+
+
 def test_cut_off_downloads_go_on_or_are_told(there: Path, name: str, hub: Hub, tmp_path: Path):
     hub.faults({"method": "GET", "path": "/_cdn/", "kind": "cut", "bytes": 100, "times": 1})
     assert same(pull(name, tmp_path / "got").folder, there)
