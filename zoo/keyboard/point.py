@@ -75,6 +75,8 @@ def from_json(saved: Mapping[str, Any], model: KeyboardModel) -> Point:
                 f"the state is of another vocabulary than that of {model.name}; open the model it was saved with"
             )
         before = None if saved["before"] is None else tuple((_unpacked(h), _unpacked(c)) for h, c in saved["before"])
+        if before is not None and _shapes(before) != _shapes(model.start_state):
+            raise ZooError(f"the state is of another model than {model.name}; open the model it was saved with")
         log_probs, after = model.step(saved["token"], before)
         spacing = Spacing(bool(saved["space"]), bool(saved["quote"]))
         flags = bool(saved["linked"]), bool(saved["starts"])
@@ -85,6 +87,11 @@ def from_json(saved: Mapping[str, Any], model: KeyboardModel) -> Point:
         raise
     except (KeyError, TypeError, ValueError) as error:
         raise ZooError(f"this is no saved state of a keyboard (format {FORMAT}); give one that save() gave") from error
+
+
+def _shapes(state: State) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Shapes of h and c of every layer."""
+    return [(h.shape, c.shape) for h, c in state]
 
 
 def _packed(array: np.ndarray) -> str:

@@ -177,6 +177,9 @@ def test_states_of_others_are_refused(keyboard):
     saved = keyboard.save()
     with pytest.raises(ZooError, match="another vocabulary"):
         Keyboard(scripted(WORDS[:-1])).restore(saved)
+    layers = saved["before"]
+    with pytest.raises(ZooError, match="another model than invented"):
+        keyboard.restore(saved | {"before": layers * 2})
     for broken in ({}, saved | {"format": 2}, saved | {"digest": "x"}, saved | {"before": [["?", "?"]]}):
         with pytest.raises(ZooError, match="no saved state"):
             keyboard.restore(broken)
@@ -265,6 +268,14 @@ def test_a_vocabulary_without_case_and_signs():
     expected = "the company <unk> n't said it 's N it <eos> they <unk>"
     assert " ".join(read_by(keyboard)) == expected
     assert not {"n't", "'s", "N", "<eos>", "<unk>"} & set(texts(keyboard.suggest(k=10)))
+
+
+def test_a_shipped_model_of_newspaper_text():
+    keyboard = Keyboard("lr-lstm-200-int4-ptb")
+    assert type_all(keyboard, ["The", "company", "said", ",", "it"]) == "The company said, it "
+    found = keyboard.suggest()
+    assert len(found) == 3 and found[0].text == found[0].text.lower() and found[0].probability > 0.01
+    assert texts(keyboard.suggest("Wi"))[0] == "Will"
 
 
 def test_a_vocabulary_without_unk_skips_unknown_words():
