@@ -129,6 +129,9 @@ def _add_hub(verbs: Any, which: str) -> None:
         "stored in it and with those of this package.",
     )
     check.add_argument("name", metavar="NAME", help=which)
+    check.add_argument(
+        "--trust-remote-code", action="store_true", help="run code in the folder that is not this package's"
+    )
     check.add_argument("--write", action="store_true", help="store the digest in the folder, for later checks")
     check.add_argument("--json", action="store_true", help="one JSON object")
     check.set_defaults(run=hub_commands.check)

@@ -81,11 +81,22 @@ def check(target: Path) -> dict[str, Any]:
     return clean
 
 
-def check_copy(folder: Path, empty: Path) -> tuple[dict[str, Any], bool]:
-    """`check` of a copy of a folder, code added where it has none; the digest, and whether one was stored with it."""
+def check_copy(folder: Path, empty: Path, trust_remote_code: bool = False) -> tuple[dict[str, Any], bool]:
+    """`check` of a copy of a folder, code added where it has none; the digest, and whether one was stored with it.
+
+    Raises:
+        CheckpointError: as `check`, or the folder has code that is not this package's, and that is not trusted.
+    """
     from .modeling_rnnlm import CODE
 
     verify(folder)
+    own = {name: Path(__file__).with_name(name).read_bytes() for name in CODE}
+    others = [path.name for path in sorted(folder.glob("*.py")) if own.get(path.name) != path.read_bytes()]
+    if others and not trust_remote_code:
+        raise CheckpointError(
+            f"{folder} has code that is not this package's ({', '.join(others[:3])}), and checking runs it; read "
+            f"it, then type: zoo check {folder} --trust-remote-code"
+        )
     target = empty / folder.name
     target.mkdir()
     for name in files_in(folder, WHOLE):
@@ -93,7 +104,7 @@ def check_copy(folder: Path, empty: Path) -> tuple[dict[str, Any], bool]:
             shutil.copyfile(folder / name, target / name)
     for name in CODE:
         if not (target / name).exists():
-            shutil.copyfile(Path(__file__).with_name(name), target / name)
+            (target / name).write_bytes(own[name])
     stored = (target / DIGEST).is_file()
     return check(target), stored
 

@@ -39,7 +39,7 @@ def check(given: Namespace) -> int:
 
     folder = folder_of(given.name)
     with tempfile.TemporaryDirectory(prefix="zoo-check-") as temporary:
-        digest, stored = check_copy(folder, Path(temporary))
+        digest, stored = check_copy(folder, Path(temporary), given.trust_remote_code)
         if given.write:
             made = Path(temporary, folder.name, DIGEST).read_text(encoding="utf-8")
             write(folder / DIGEST, made)

@@ -77,7 +77,7 @@ def publish(
         weights = found.remote.files.get("model.safetensors") if found.remote else None
         kept = found.kept(KEPT) if weights and weights.is_content_of(whole / "model.safetensors") else {}
         if with_onnx and not kept:
-            tell(f"{known_as}: exporting ONNX files")
+            tell(f"{known_as}: adding onnx/")
             if left_out := add_onnx(folder, whole):
                 tell(f"{known_as}: onnx/ is left out: {left_out}")
         sha256 = {path.relative_to(whole).as_posix(): sha256_of(path) for path in whole.rglob("*") if path.is_file()}

@@ -297,8 +297,8 @@ def test_onnx_files_that_do_not_agree_are_left_out(hub: Hub, make, name: str, mo
 def test_a_card_with_numbers_that_nobody_measured(hub: Hub, make, name: str):
     folder = make(name)
     (folder / "README.md").write_text(
-        "---\nmodel-index:\n- name: x\n  results:\n  - task:\n      type: text-generation\n    dataset:\n      name: PTB\n"
-        "      type: ptb\n    metrics:\n    - type: perplexity\n      value: 12.5\n---\n# x\n"
+        "---\nmodel-index:\n- name: x\n  results:\n  - task:\n      type: text-generation\n    dataset:\n"
+        "      name: PTB\n      type: ptb\n    metrics:\n    - type: perplexity\n      value: 12.5\n---\n# x\n"
     )
     hub.forget()
     with pytest.raises(CheckpointError, match=r"README\.md says perplexity 12\.5 on PTB, and no results file of these"):

@@ -111,4 +111,6 @@ def test_a_text_classifier(hub: Hub, name: str, tmp_path: Path, monkeypatch: pyt
 
     (tmp_path / "got" / "modeling_rnnlm.py").write_text("raise RuntimeError('of another release')\n")
     assert main(["check", str(tmp_path / "got")]) == 2
+    assert "has code that is not this package's (modeling_rnnlm.py), and checking runs it" in capsys.readouterr().err
+    assert main(["check", str(tmp_path / "got"), "--trust-remote-code"]) == 2
     assert "does not load from its files alone: RuntimeError: of another release" in capsys.readouterr().err
