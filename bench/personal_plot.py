@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,10 @@ def plot(result: dict[str, Any], path: Path) -> None:
     numbers = [row["messages"] for row in result["critics"]["curve"]]
     axes.set(xlabel="messages learnt", ylabel="gain of top-3 recall, points", title=result["name"])
     axes.set_xscale("symlog", linthresh=10)
-    axes.set_xticks(numbers, [str(number) for number in numbers])
+    axes.set_xlim(-1, 1.3 * numbers[-1])
+    told = [number for number, after in zip(numbers, [*numbers[1:], math.inf], strict=True) if after >= 2 * number]
+    axes.set_xticks(told, [str(number) for number in told])  # two of nearly the same place would overlap
+    axes.minorticks_off()
     axes.legend(frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
