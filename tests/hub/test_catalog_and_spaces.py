@@ -135,3 +135,9 @@ def test_a_space_is_refused(hub: Hub, page: Path, capsys):
     (page / "index.html").unlink()
     assert main(["publish", "--space", str(page), "--to", "org"]) == 2
     assert "has no index.html, so it is no static page" in capsys.readouterr().err
+
+
+def test_the_page_of_the_keyboard_can_be_a_space(hub: Hub, tmp_path: Path):
+    page = Path(catalog.__file__).with_name("keyboard") / "page"
+    done = publish_space(page, f"org/{tmp_path.name}", dry_run=True)
+    assert {"index.html", "app.js", "README.md"} <= set(done.plan.additions) and done.version.name == "v1"
