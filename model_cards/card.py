@@ -66,7 +66,7 @@ def card(facts: Facts, on_hub: OnHub | None = None) -> str:
     )
     places = {
         "where": on_hub.repo_id if on_hub else f"path/to/{facts.name}",
-        "source": "From the Hub" if on_hub else "From this folder",
+        "source": "From the Hub (give a tag or commit as `revision`)" if on_hub else "From this folder",
         "picture": f"\n![Size against quality, this checkpoint marked]({on_hub.picture})\n"
         if on_hub and on_hub.picture
         else "",

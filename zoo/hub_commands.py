@@ -58,7 +58,6 @@ def publish(given: Namespace) -> int:
         raise ZooError("zoo publish takes one of: NAME, --all, --space FOLDER; type: zoo publish --help")
     if given.all and "/" in given.to:
         raise ZooError(f"--all publishes to an owner and {given.to!r} is one repository; give --to OWNER")
-    _quiet()
     failed: dict[str, Any] = {}
     if given.space:
         from .spaces import publish_space
@@ -66,6 +65,8 @@ def publish(given: Namespace) -> int:
         done = [publish_space(given.space, given.to, given.private, given.dry_run, _tell)]
     else:
         from .publishing import publish, publish_all
+
+        _quiet()
 
         def publish_one(name: str) -> Publication:
             return publish(name, given.to, given.private, given.dry_run, not given.no_onnx, _tell)

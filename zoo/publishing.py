@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .completion import add_onnx, check, complete
-from .errors import CheckpointError
+from .errors import CheckpointError, ZooError
 from .explaining import token
 from .fetching import sha256_of
 from .hub import NAME, locate
@@ -94,17 +94,17 @@ def publish(
 
 def publish_all(
     names: Iterable[str], publish_one: Callable[[str], Publication]
-) -> tuple[list[Publication], dict[str, CheckpointError]]:
+) -> tuple[list[Publication], dict[str, ZooError]]:
     """Publishes several; one that fails does not keep the others from it.
 
     Returns:
         What was published, and name -> error of what was not.
     """
-    done, failed = list[Publication](), dict[str, CheckpointError]()
+    done, failed = list[Publication](), dict[str, ZooError]()
     for name in names:
         try:
             done.append(publish_one(name))
-        except CheckpointError as error:
+        except ZooError as error:
             failed[name] = error
     return done, failed
 
