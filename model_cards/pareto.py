@@ -95,7 +95,7 @@ def _draw(points: list[Point], device: str | None, marked: str | None) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" {font} font-size="12" fill="{INK}">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
         f'<text x="{LEFT}" y="22" font-size="14">{TITLE}</text>',
-        _text(LEFT, 42, _subtitle(device), "start"),
+        _text(LEFT, 42, _subtitle(device) + (f"; ringed: {marked}" if marked else ""), "start"),
     ]
     for mb in _ticks(low, high):
         lines.append(_line(x(mb), TOP, x(mb), HEIGHT - BOTTOM, PALE))

@@ -49,7 +49,7 @@ def test_a_measured_checkpoint(root: Path, tiny: Path, monkeypatch: pytest.Monke
 def test_the_picture_marks_one_checkpoint(root: Path, tiny: Path):  # noqa: F811
     facts = gather(root, "tiny")
     plain, marked = pareto.picture([facts]), pareto.picture([facts], "tiny")
-    assert pareto.MARK not in plain and marked.count(pareto.MARK) == 2
+    assert pareto.MARK not in plain and marked.count(pareto.MARK) == 2 and "; ringed: tiny<" in marked
     assert files_of(tiny, "org/tiny", root)["size-against-perplexity.svg"] == marked
 
 
