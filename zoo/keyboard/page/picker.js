@@ -14,7 +14,7 @@ function element(name, attributes, text) {
 
 /** Places of values along an axis, with room at both ends. */
 function scale(values, from, to) {
-  const low = Math.min(...values), high = Math.max(...values), room = (high - low || high || 1) * 0.25;
+  const low = Math.min(...values), high = Math.max(...values), room = (high - low || high || 1) * 0.35;
   return (value) => from + ((value - low + room) / (high - low + 2 * room)) * (to - from);
 }
 

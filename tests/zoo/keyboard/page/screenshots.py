@@ -22,7 +22,7 @@ THEMES = ("light", "dark")
 
 
 def take(page: Path, out: Path) -> list[Path]:
-    """Writes typing-{light,dark}.png, models-light.png, never-dark.png and settings-dark.png; their paths."""
+    """Writes start, typing and models in light, typing, never and settings in dark colours; their paths."""
     server = server_of(page, "127.0.0.1", 0)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     out.mkdir(parents=True, exist_ok=True)
@@ -41,6 +41,7 @@ def take(page: Path, out: Path) -> list[Path]:
             features = [{"name": "prefers-color-scheme", "value": theme}]
             browser.call("Emulation.setEmulatedMedia", features=features)
             if theme == THEMES[0]:
+                picture("start-light")
                 write(browser, "Are you free tonight? ")
                 browser.touch("#send")
                 write(browser, "I would love to go to the mov")
