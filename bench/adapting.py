@@ -10,6 +10,7 @@ from typing import Any
 from zoo.adapting import NAMES, score_adapting, settings_of, splits_for, summary
 from zoo.corpora import load_corpus
 from zoo.errors import CheckpointError
+from zoo.evaluation import language_corpus
 from zoo.loading import load
 
 from .report import corpus_name, cpu_name, name_of, sha256_of, versions, write
@@ -30,7 +31,7 @@ def add_adapting(
 
     Args:
         kind: `dynamic` or `cache`.
-        corpus, data_dir: as in `zoo.corpora.load_corpus`; None: ptb.
+        corpus, data_dir: as in `zoo.corpora.load_corpus`; None: the public one of its training, else ptb.
         out: folder of results.
         on_tokens: called with the number of tokens done since the last call.
 
@@ -40,7 +41,7 @@ def add_adapting(
     """
     import torch
 
-    name, corpus = name_of(str(folder)), corpus or "ptb"
+    name, corpus = name_of(str(folder)), corpus or language_corpus(folder)
     short = corpus_name(corpus)
     path, sha256 = out / name / f"{short}.json", sha256_of(folder)
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

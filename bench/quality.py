@@ -17,7 +17,7 @@ from transformers.utils import logging
 
 from zoo.corpora import load_corpus
 from zoo.errors import ZooError
-from zoo.evaluation import reviews_of
+from zoo.evaluation import language_corpus, reviews_of
 from zoo.hub import folder_of, verify
 from zoo.layout import read_layout
 from zoo.loading import load, load_classifier
@@ -44,7 +44,8 @@ def measure(
 
     Args:
         corpus, data_dir: as in `zoo.corpora.load_corpus`, which also checks text and counts of a known corpus, or in
-            `zoo.reviews.load_reviews`; None: ptb, of a text classifier the corpus that it was trained on.
+            `zoo.reviews.load_reviews`; None: the one that it was trained on, of a
+            language model only where it is a public one, else ptb.
         splits: which; with `valid` among them a softmax temperature is fitted on it (grid of 0.02), and
             `perplexity_at_temperature` stands beside the plain perplexity of every split.
         on_tokens: called with the number of tokens, or texts, done since the last call.
@@ -61,7 +62,7 @@ def measure(
     if read_layout(folder).labels is not None:
         return _measure_texts(folder, corpus, data_dir, splits, on_tokens)
     model, tokenizer = load(folder)
-    corpus = corpus or "ptb"
+    corpus = corpus or language_corpus(folder)
     data = load_corpus(corpus, data_dir, tokenizer=tokenizer, splits=tuple(splits))
 
     def score(split: str, temperatures: Sequence[float]) -> Scores:
@@ -147,8 +148,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("checkpoint", nargs="+", help="name of a shipped checkpoint, folder, or owner/name on the Hub")
     parser.add_argument(
         "--corpus",
-        help="ptb, wikitext-2, a folder, a text file or hub:owner/name (default: ptb); of a text classifier imdb or "
-        "movie-reviews (default: what it was trained on)",
+        help="ptb, wikitext-2, dialogue, russian, a folder, a text file or hub:owner/name; of a text classifier imdb "
+        "or movie-reviews (default: what it was trained on)",
     )
     parser.add_argument("--data", metavar="DIR", help="folder of the corpus (default: environment variable ZOO_DATA)")
     parser.add_argument("--split", action="append", help="only this one; may be repeated (default: valid and test)")

@@ -89,8 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--data", metavar="DIR", help="folder of the corpus (default: environment variable ZOO_DATA)")
     evaluate.add_argument(
         "--corpus",
-        help="ptb, wikitext-2, a folder, a text file or hub:owner/name (default: ptb); of a text classifier imdb or "
-        "movie-reviews (default: what it was trained on)",
+        help="ptb, wikitext-2, dialogue, russian, a folder, a text file or hub:owner/name; of a text classifier imdb "
+        "or movie-reviews (default: what it was trained on)",
     )
     evaluate.add_argument("--split", default="test", help="train, valid or test (default: test)")
     evaluate.add_argument(

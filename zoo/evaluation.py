@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import CheckpointError, CorpusError, ZooError
+from .hub import folder_of
 from .review_sources import SOURCES
+from .sources import KNOWN
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -100,6 +102,15 @@ def reviews_of(
     return load_reviews(corpus, data_dir, tokenizer=tokenizer, splits=splits)
 
 
+def language_corpus(folder: Path) -> str:
+    """The corpus that a language model is measured on where none is named: the public one of its training, else ptb."""
+    try:
+        corpus = trained_on(folder)
+    except CheckpointError:
+        return "ptb"
+    return corpus if corpus in KNOWN else "ptb"
+
+
 def trained_on(folder: Path) -> str:
     """The corpus that metrics.json of a checkpoint folder names.
 
@@ -126,7 +137,8 @@ def _language_model(
     from .corpora import load_corpus
     from .scoring import score_stream
 
-    name, stripes = given.corpus or "ptb", 1 if given.batch_size is None else given.batch_size
+    name = given.corpus or language_corpus(folder_of(given.name))
+    stripes = 1 if given.batch_size is None else given.batch_size
     if name in SOURCES:
         raise CorpusError(
             f"{given.name} is a language model and {name} are labelled texts for a text classifier; give another "
@@ -162,7 +174,7 @@ def _adapting(
     settings = settings_of(kind, getattr(given, kind))
     if given.batch_size not in (None, 1):
         raise ZooError(f"--batch-size is {given.batch_size}; with --{kind} a text is one stream, so leave it out")
-    name = given.corpus or "ptb"
+    name = given.corpus or language_corpus(folder_of(given.name))
     splits = splits_for(kind, (given.split,), given.tune)
     corpus = load_corpus(name, given.data, tokenizer=tokenizer, splits=splits)
     with tqdm(unit=" tokens", unit_scale=True, delay=2, disable=None, leave=False) as bar:
@@ -186,7 +198,6 @@ def _classifier(
     import torch
     from tqdm import tqdm
 
-    from .hub import folder_of
     from .text_scoring import BATCH, ClassScores, score_texts
 
     reviews = reviews_of(folder_of(given.name), tokenizer, given.corpus, given.data, (given.split,))

@@ -124,8 +124,8 @@ def test_a_person_gets_a_prompt_and_an_interrupt_ends_the_session(run, folder, m
 @pytest.mark.parametrize(
     ("shipped", "expected"),
     [
-        (["a", "lstm-200-ptb", "lr-lstm-650-ptb"], "lr-lstm-650-ptb"),
-        (["a", "lstm-200-ptb"], "lstm-200-ptb"),
+        (["a", "lr-lstm-600-ptb", "lr-lstm-600-int8-ptb"], "lr-lstm-600-int8-ptb"),
+        (["a", "lr-lstm-600-ptb"], "lr-lstm-600-ptb"),
         (["b", "a"], "b"),
     ],
 )

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from zoo.cli import main
+from zoo.evaluation import language_corpus
 from zoo.loading import load_classifier
 from zoo.reviews import load_reviews
 from zoo.text_scoring import score_texts
@@ -84,3 +85,13 @@ def test_info_and_suggest(run, tmp_path):
     assert "score" in out and "bias.score" in out and "corpus: imdb" in out
     code, _, err = run("suggest", "good", "--model", folder)
     assert code == 2 and "is a text classifier, and next words are suggested by language models only" in err
+
+
+@pytest.mark.parametrize(
+    ("metrics", "corpus"),
+    [('{"corpus": "dialogue"}', "dialogue"), ('{"corpus": "/home/me/texts"}', "ptb"), ("{}", "ptb"), (None, "ptb")],
+)
+def test_a_language_model_is_measured_on_the_public_corpus_of_its_training(tmp_path, metrics, corpus):
+    if metrics is not None:
+        (tmp_path / "metrics.json").write_text(metrics)
+    assert language_corpus(tmp_path) == corpus

@@ -13,7 +13,7 @@ from .engines import Engine, open_engine
 from .lexicon import Lexicon
 from .vocabulary import Vocabulary
 
-DEFAULT = "keyboard-medium-int8"  # the checkpoint of a keyboard for which none is named
+DEFAULT = "keyboard-medium"  # the checkpoint of a keyboard for which none is named
 
 
 class KeyboardModel:
