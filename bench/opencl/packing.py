@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zoo.errors import ZooError
+from zoo.forms import Sparse
 from zoo.leaves import Dense, Int4, Int8
 
 from .settings import Settings
@@ -179,3 +180,22 @@ def _scratch(settings: Settings, N: int, integers: int = 0, groups: int = 0) -> 
 def as_float(value: float) -> str:
     """A float as OpenCL C writes it."""
     return f"{np.float32(value):.9e}f"
+
+
+def slices_of(form: Sparse, settings: Settings) -> dict[str, np.ndarray]:
+    """A sparse matrix as kernels/sparse.cl reads it: values, columns, starts, rows, places, and scale by place."""
+    counts, across = np.diff(form.starts), settings.vec * settings.lanes
+    order = np.argsort(-counts, kind="stable")
+    rows = np.full(pad(len(counts), across), -1)
+    rows[: len(order)] = order
+    widths = counts[order[::across]]
+    starts = np.concatenate([[0], np.cumsum(widths * across)])
+    places = np.empty_like(order)
+    places[order] = np.arange(len(order))
+    each = np.repeat(places, counts)  # the place of the row of every number
+    within = np.arange(len(form.values)) - np.repeat(form.starts[:-1], counts)
+    to = starts[each // across] + within * across + each % across
+    values, columns = np.zeros(starts[-1], form.values.dtype), np.zeros(starts[-1], np.int32)
+    values[to], columns[to] = form.values, form.columns
+    scale = np.zeros(1) if form.scale is None else take(form.scale, rows)
+    return {"values": values, "columns": columns, "starts": starts, "rows": rows, "places": places, "scale": scale}

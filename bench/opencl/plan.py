@@ -14,7 +14,7 @@ import numpy as np
 from zoo.forms import LowRank, Sparse, TensorTrain
 from zoo.leaves import Dense, Int4, Int8
 
-from .packing import Packed, as_float, in_order, narrow, pack, pad
+from .packing import Packed, as_float, in_order, narrow, pack, pad, slices_of
 from .settings import Settings
 
 LEAVES = (Dense, Int8, Int4)
@@ -117,8 +117,10 @@ class Plan:
         rows = rows_of(form)
         ends = [(FLOATS, self.bias(name, bias, rows)), (FLOATS, x), ("float", y)]
         if isinstance(form, Sparse):
-            fields, args = self._sparse(name, form)
-            self.call("sparse", {**fields, "M": rows, **known}, args + ends, items=rows)
+            fields, args = self._sparse(name, form, "rows")
+            slices = len(self.arrays[f"{name}.starts"]) - 1
+            fields |= {"SLICES": slices, **known}
+            self.call("sparse", fields, args + ends, items=slices * self.settings.lanes)
             return
         fields, args, more = self.tiles(name, form, self.bias(name, bias, rows))
         self.call("product", {**fields, "M": rows, **known}, [*args, *ends[1:]], **more)
@@ -151,25 +153,23 @@ class Plan:
                 self.call("train", {**fields, **ends}, args, items=B * M * max(1, done // self.settings.vec))
             x, done = into, done * form.row_modes[m]
 
-    def _sparse(self, name: str, form: Sparse, count: bool = True) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-        """Macros and buffers of a sparse matrix."""
-        small, wide = form.scale is not None, form.num_columns > 1 << 16
+    def _sparse(self, name: str, form: Sparse, order: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+        """Macros and buffers of a sparse matrix; `order`: the table needed, `rows` of places or `places` of rows."""
+        small, wide, found = form.scale is not None, form.num_columns > 1 << 16, slices_of(form, self.settings)
         half = self.half and not small
-        values = form.values.astype(np.float16) if half else form.values
-        columns = form.columns.astype(np.int32 if wide else np.uint16)
-        scale = np.zeros(1, np.float32) if form.scale is None else form.scale.astype(np.float32)
-        for part, contents in (
-            ("values", values),
-            ("columns", columns),
-            ("starts", form.starts.astype(np.int32)),
-            ("scale", scale),
-        ):
-            self.array(f"{name}.{part}", contents)
-            self.touched += contents.nbytes if count else 0
         kind, column = "char" if small else "half" if half else "float", "int" if wide else "ushort"
-        read = "vload_half(i, (__global const half *)w)" if half else f"((__global const {kind} *)w)[i]"
-        fields = {"VALUE(w, i)": read, "COLUMN": column, "SCALED": int(small)}
-        types = ((BYTES, "values"), (f"const {column}", "columns"), (INTS, "starts"), (FLOATS, "scale"))
+        numpy_of = {"values": {"char": np.int8, "half": np.float16, "float": np.float32}[kind], "scale": np.float32}
+        numpy_of["columns"] = np.int32 if wide else np.uint16
+        number, vector = "vload_half(i, (__global const half *)w)", "LOAD_HALF((__global const half *)w + i)"
+        if not half:
+            number, vector = f"((__global const {kind} *)w)[i]", f"TO_FLOAT(LOAD((__global const {kind} *)w + i))"
+        types = ((BYTES, "values"), (f"const {column}", "columns"), (INTS, "starts"), (INTS, order), (FLOATS, "scale"))
+        for _, part in types:
+            contents = self.arrays.get(f"{name}.{part}", found[part].astype(numpy_of.get(part, np.int32)))
+            self.array(f"{name}.{part}", contents)
+            self.touched += contents.nbytes if order == "rows" else 0
+        fields: dict[str, Any] = {"VALUE(w, i)": number, "VALUES(w, i)": vector, "LOAD_COLUMNS(p)": "TO_INT(LOAD(p))"}
+        fields |= {"COLUMN": column, "SCALED": int(small)}
         return fields, [(kind, f"{name}.{part}") for kind, part in types]
 
     def row(self, name: str, form: Any, x: str, shared: bool) -> None:
@@ -183,7 +183,7 @@ class Plan:
         elif isinstance(form, TensorTrain):
             self._train_row(name, form, x, shared)
         elif isinstance(form, Sparse):
-            fields, args = self._sparse(name, form, count=False)
+            fields, args = self._sparse(name, form, "places")
             self.touched += 0 if shared else int(len(form.values) / (len(form.starts) - 1) * 4)
             self.call("sparse_row", {**fields, "N": form.num_columns}, [*args, ("float", x)])
         else:

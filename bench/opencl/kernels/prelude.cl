@@ -26,6 +26,7 @@ typedef int intV;
 #define TO_FLOAT convert_float
 #define AS_INT as_int
 #define TO_CHAR convert_char
+#define TO_INT convert_int
 #else
 typedef PASTE(float, VEC) floatV;
 typedef PASTE(int, VEC) intV;
@@ -36,6 +37,7 @@ typedef PASTE(int, VEC) intV;
 #define TO_FLOAT PASTE(convert_float, VEC)
 #define AS_INT PASTE(as_int, VEC)
 #define TO_CHAR PASTE(convert_char, VEC)
+#define TO_INT PASTE(convert_int, VEC)
 #endif
 
 #if SIMD && VEC == 8
@@ -87,6 +89,32 @@ INLINE int any_above(const floatV a, const floatV b) {
 #define any_above(a, b) ((a) > (b))
 #else
 #define any_above(a, b) any((a) > (b))
+#endif
+
+// x[at], number by number.
+#if SIMD == 2
+INLINE floatV gather(__global const float *x, const intV at) {
+  floatV found;
+  __asm__("kxnorw %%k1, %%k1, %%k1\n\tvgatherdps (%1,%2,4), %0 %{%%k1%}" : "=&v"(found) : "r"(x), "v"(at) : "k1", "memory");
+  return found;
+}
+#elif SIMD == 1
+INLINE floatV gather(__global const float *x, const intV at) {
+  floatV found;
+  intV all = -1;
+  __asm__("vgatherdps %1, (%2,%3,4), %0" : "=&x"(found), "+&x"(all) : "r"(x), "x"(at) : "memory");
+  return found;
+}
+#elif VEC == 1
+#define gather(x, at) ((x)[at])
+#else
+INLINE floatV gather(__global const float *x, const intV at) {
+  int places[VEC];
+  float found[VEC];
+  STORE(at, places);
+  for (int i = 0; i < VEC; i++) found[i] = x[places[i]];
+  return LOAD(found);
+}
 #endif
 
 // One instruction each, which fmax and fmin are not: they must look for NaN.
