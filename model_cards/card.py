@@ -11,7 +11,7 @@ from typing import Any
 
 from zoo.errors import CheckpointError
 
-from . import classifier, latency
+from . import classifier, keyboard, latency
 from .adapting import adapting_table
 from .compression import steps_table, structure_tables
 from .facts import SPLITS, Facts
@@ -91,7 +91,7 @@ def _metadata(facts: Facts, corpora: dict[str, Any]) -> dict[str, Any]:
         "eval_results": [
             EvalResult(
                 task_type="text-generation",
-                dataset_type=corpora[on]["dataset"],
+                dataset_type=corpora[on].get("dataset", on),
                 dataset_name=corpora[on]["name"],
                 dataset_split=split,
                 metric_type=kind,
@@ -135,6 +135,7 @@ def _page(facts: Facts, corpora: dict[str, Any], places: dict[str, str]) -> str:
         recipe=facts.recipe,
         quality="\n".join(_quality_table(on, found) for on, found in facts.quality.items()),
         latency=latency.section(facts),
+        keyboard=keyboard.section(facts.keyboard),
         onnx=_onnx_table(facts.onnx),
         commands="\n".join(f"| quality on {on} | `{found['command']}` |" for on, found in facts.quality.items()),
         **places,

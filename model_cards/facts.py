@@ -27,6 +27,8 @@ KINDS: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
     "size": ("size", (("parameters",), ("nonzeros",), ("by_rows",), ("bytes",), ("tokenizer_bytes",))),
     "latency": ("latency", (("device",), ("protocol", "threads"), ("milliseconds",))),
     "predicted": ("predict", (("device",), ("predictions",))),
+    "keyboard": ("keyboard", ()),
+    "personal": ("personal", (("command",),)),
     "opencl": ("agreement", (("device",), ("words",), ("storages",))),
 }
 
@@ -47,6 +49,7 @@ class Facts:
     onnx: dict  # what `zoo export` found; empty: not exported
     steps: list[dict]  # of a compression, the parent first; none where it was trained from scratch
     structure: dict = field(default_factory=dict)  # what a compression left of the network; empty: not told
+    keyboard: dict[str, dict] = field(default_factory=dict)  # file stem -> results of bench.keyboard and the like
     trained_on: str = ""  # the corpus that metrics.json names
 
     @property
@@ -149,6 +152,7 @@ def gather(root: Path, name: str, folder: Path | None = None) -> Facts:
         agreement=[found for stem, found in measured.items() if stem.startswith("opencl-")],
         predicted=[found for stem, found in measured.items() if stem.startswith("predicted-")],
         onnx=measured.get("onnx", {}),
+        keyboard={stem: found for stem, found in measured.items() if stem.startswith(("keyboard", "personal"))},
         steps=metrics.get("steps", []),
         structure=metrics.get("structure", {}),
         trained_on=metrics.get("corpus", ""),

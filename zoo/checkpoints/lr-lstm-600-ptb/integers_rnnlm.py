@@ -70,7 +70,7 @@ class Packed(nn.Module):
     def product(self, x: torch.Tensor) -> torch.Tensor:
         """x [B, N] -> x Wᵀ [B, M]; of the matrix one block of rows is unpacked at a time."""
         narrow = self.weight.shape[1] == 1  # torch._int_mm is wrong for a single column
-        fits = x.dtype == torch.float32 and len(x) * self.rows_of_a_vector() <= FEW
+        fits = x.dtype == torch.float32 and 0 < len(x) * self.rows_of_a_vector() <= FEW
         if x.device.type == "cpu" and fits and not narrow:
             return self.few(x)
         return torch.cat([F.linear(x, self.unpack(block).to(x.dtype)) for block in self.blocks()], dim=1)
