@@ -272,3 +272,7 @@ def test_trained_matrices_behave_as_random_ones(tensor):
             wanted = torch.autograd.grad((x @ dense.T).square().sum(), x)[0]
             torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-3)
         x.requires_grad_(False)
+
+
+def test_four_bits_multiply_no_vectors_too():
+    assert filled("int4", 31, 37)(torch.zeros(0, 37)).shape == (0, 31)
