@@ -14,7 +14,7 @@ from zoo.sources import texts_of
         ("ptb", None, "give --data DIR, set ZOO_DATA.*hub:owner/name"),
         ("ptb", "nowhere", "data folder nowhere does not exist; give --data DIR, set ZOO_DATA, or use hub:"),
         ("wikitext-2", ".", r"has no wiki\.train\.tokens"),
-        ("nobody", None, "no corpus, folder or file is called 'nobody'; allowed: ptb, wikitext-2, dialogue, russian, a folder"),
+        ("nobody", None, "no corpus, folder or file is called 'nobody'; allowed: ptb, wikitext-2, dialogue, russian,"),
         (".", None, r"has none of train\.txt"),
         ("hub:", None, "allowed: hub:owner/name"),
     ],
