@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import Any
 from zoo import specs
 from zoo.catalog import CLASSIFICATION
 from zoo.errors import CheckpointError
+from zoo.fetching import sha256_of
 from zoo.layout import Layout, read_layout
 
 if sys.version_info >= (3, 11):
@@ -126,7 +126,7 @@ def gather(root: Path, name: str, folder: Path | None = None) -> Facts:
     """
     folder, results = folder or root / "zoo" / "checkpoints" / name, root / "bench" / "results" / name
     files = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    sha256 = {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    sha256 = {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
     sha256.pop("README.md", None)  # the card comes after the catalog
     for needed in ("config.json", "model.safetensors", "recipe.toml"):
         if needed not in sha256:

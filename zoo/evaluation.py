@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from .errors import CheckpointError, CorpusError, ZooError
 from .hub import folder_of
 from .review_sources import SOURCES
-from .sources import KNOWN
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -104,6 +103,8 @@ def reviews_of(
 
 def language_corpus(folder: Path) -> str:
     """The corpus that a language model is measured on where none is named: the public one of its training, else ptb."""
+    from .sources import KNOWN
+
     try:
         corpus = trained_on(folder)
     except CheckpointError:

@@ -6,7 +6,6 @@ Nothing here imports torch or transformers; huggingface_hub only where a reposit
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
 import math
 import os
@@ -213,7 +212,7 @@ def _verify_sha256(folder: Path) -> None:
     if entry is None or folder.resolve() != entry.folder.resolve():
         return
     paths = {name: folder / name for name in entry.sha256}
-    found = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items() if path.is_file()}
+    found = {name: sha256_of(path) for name, path in paths.items() if path.is_file()}
     if found.get("recipe.toml", "") not in ("", entry.sha256.get("recipe.toml")):
         return  # built anew: every build writes a recipe of its own, and the catalog does not speak of this one yet
     for name, expected in entry.sha256.items():

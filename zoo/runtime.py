@@ -75,6 +75,14 @@ def gru(layer: Layer, x: np.ndarray, h: np.ndarray, c: np.ndarray) -> tuple[np.n
     return n + z * (h - n), c
 
 
+def best_ids(scores: np.ndarray, k: int) -> np.ndarray:
+    """Ids of the k greatest of scores [V], or all V, best first, equals by id."""
+    k = min(k, len(scores))
+    least = np.partition(scores, -k)[-k]
+    found = np.flatnonzero(scores >= least)
+    return found[np.argsort(-scores[found], kind="stable")][:k]
+
+
 CELLS: dict[str, Callable[[Layer, np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]]
 CELLS = {"lstm": lstm, "cifg": cifg, "gru": gru, "rnn": rnn}
 

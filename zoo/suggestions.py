@@ -18,7 +18,7 @@ from tokenizers import Encoding, Tokenizer
 
 from .errors import CheckpointError, VocabularyError
 from .hub import folder_of
-from .runtime import NumpyModel
+from .runtime import NumpyModel, best_ids
 
 TIMED = 1000  # steps whose median is `ms_per_word`
 
@@ -87,7 +87,7 @@ class Suggester:
             self._seconds.append(time.perf_counter() - before)
         if not special:
             log_probs[self._special] = -np.inf
-        return [Suggestion(self._word(token), float(np.exp(log_probs[token]))) for token in _top(log_probs, k)]
+        return [Suggestion(self._word(token), float(np.exp(log_probs[token]))) for token in best_ids(log_probs, k)]
 
     def check_k(self, k: int, special: bool = False) -> None:
         """Refuses a number of suggestions that the vocabulary cannot give (VocabularyError)."""
@@ -139,10 +139,3 @@ def _read_tokenizer(folder: Path) -> Tokenizer:
     except Exception as error:  # the library has no class of its own for a file that it cannot read
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path} is no tokenizer ({reason}); get the checkpoint again") from error
-
-
-def _top(scores: np.ndarray, k: int) -> np.ndarray:
-    """Positions of the k greatest of scores [V], best first, equals by position."""
-    least = np.partition(scores, -k)[-k]
-    found = np.flatnonzero(scores >= least)
-    return found[np.argsort(-scores[found], kind="stable")][:k]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -45,7 +46,7 @@ def shipped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         nonzeros=15,
         bytes=0,
         quality={},
-        sha256={name: hub.hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names},
+        sha256={name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names},
     )
     monkeypatch.setattr(catalog, "CHECKPOINTS", folder.parent)
     monkeypatch.setattr(hub, "CHECKPOINTS", folder.parent)

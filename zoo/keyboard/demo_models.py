@@ -17,10 +17,10 @@ from ..cached_files import cached
 from ..errors import ZooError
 from ..hub import folder_of, verify
 from ..layout import read_layout
+from ..runtime import best_ids
 from ..typed_text import is_word
 from .blocklist import BLOCKED
 from .demo_runtime import packed
-from .digest import best_ids
 from .model import KeyboardModel
 from .vocabulary import Vocabulary
 

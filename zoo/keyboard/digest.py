@@ -6,17 +6,11 @@ import struct
 
 import numpy as np
 
+from ..runtime import best_ids
+
 START = 0xCBF29CE484222325  # FNV-1a, 64 bits
 PRIME = 0x100000001B3
 TOP = 3
-
-
-def best_ids(log_probs: np.ndarray, k: int) -> np.ndarray:
-    """Ids of the k greatest of [V], best first, equals by id."""
-    k = min(k, len(log_probs))
-    least = np.partition(log_probs, -k)[-k]
-    found = np.flatnonzero(log_probs >= least)
-    return found[np.argsort(-log_probs[found], kind="stable")][:k]
 
 
 def absorbed(digest: int, token: int, log_probs: np.ndarray) -> int:

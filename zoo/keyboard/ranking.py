@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..runtime import best_ids
 from ..typed_text import capitalised
-from .digest import best_ids
 from .lexicon import folded, is_partial
 from .model import KeyboardModel
 from .personal import Mixed

@@ -3,7 +3,8 @@
 import numpy as np
 
 from zoo.keyboard import Keyboard
-from zoo.keyboard.digest import START, absorbed, best_ids
+from zoo.keyboard.digest import START, absorbed
+from zoo.runtime import best_ids
 
 from .invented import scripted, type_all
 
