@@ -23,24 +23,43 @@ from .typed import dialogue_of
 REFERENCE = "torch"
 MESSAGES = 1000
 LETTERS = 3  # typed of every word
+Typed = tuple[str, list[tuple[str, ...]]]  # the digest after a message, and what was suggested at every key of it
 
 
-def typed(keyboard: Keyboard, message: str) -> tuple[str, list[tuple[str, ...]]]:
-    """The digest after a message, and what was suggested at every key of it."""
+def keys_of(message: str) -> list[tuple[str, list[str]]]:
+    """The words and signs of a message, each with what is typed of it while suggestions are looked at."""
+    return [
+        (word, [word[:letters] for letters in range(min(len(word), LETTERS + 1))] if is_word(word) else [])
+        for word in split_words(message)
+    ]
+
+
+def typed(keyboard: Keyboard, message: str) -> Typed:
+    """Types a message into an empty text."""
     keyboard.reset()
     seen = []
-    for word in split_words(message):
-        for letters in range(min(len(word), LETTERS + 1)) if is_word(word) else ():
-            seen.append(tuple(one.text for one in keyboard.suggest(word[:letters])))
+    for word, prefixes in keys_of(message):
+        seen += [tuple(one.text for one in keyboard.suggest(prefix)) for prefix in prefixes]
         keyboard.commit(word)
     return keyboard.digest, seen
+
+
+def compared(expected: Sequence[Typed], found: Sequence[Typed]) -> dict[str, float]:
+    """same_digest, same_suggestions (shares of messages), same_keys (of keys)."""
+    pairs = list(zip(expected, found, strict=True))
+    keys = [a == b for (_, ours), (_, theirs) in pairs for a, b in zip(ours, theirs, strict=True)]
+    return {
+        "same_digest": sum(a[0] == b[0] for a, b in pairs) / len(pairs),
+        "same_suggestions": sum(a[1] == b[1] for a, b in pairs) / len(pairs),
+        "same_keys": sum(keys) / max(1, len(keys)),
+    }
 
 
 def measure(folder: Path, messages: Sequence[str], engines: Sequence[str]) -> dict[str, Any]:
     """Types messages in every engine; one that cannot be opened is told among `skipped`, with the reason.
 
     Returns:
-        engines: name -> same_digest, same_suggestions (shares of messages), same_keys (of keys).
+        messages, keys: how many; engines: name -> what `compared` gives.
     """
     expected = [typed(keyboard, message) for keyboard in [_opened(folder, REFERENCE)] for message in messages]
     found: dict[str, Any] = {"messages": len(messages), "keys": sum(len(seen) for _, seen in expected), "engines": {}}
@@ -50,14 +69,7 @@ def measure(folder: Path, messages: Sequence[str], engines: Sequence[str]) -> di
         except ZooError as error:
             found.setdefault("skipped", {})[engine] = str(error).replace(str(folder), folder.name)
             continue
-        rows = [typed(keyboard, message) for message in messages]
-        pairs = list(zip(expected, rows, strict=True))
-        keys = sum(a == b for (_, ours), (_, theirs) in pairs for a, b in zip(ours, theirs, strict=True))
-        found["engines"][engine] = {
-            "same_digest": sum(a[0] == b[0] for a, b in pairs) / len(pairs),
-            "same_suggestions": sum(a[1] == b[1] for a, b in pairs) / len(pairs),
-            "same_keys": keys / max(1, found["keys"]),
-        }
+        found["engines"][engine] = compared(expected, [typed(keyboard, message) for message in messages])
     return found
 
 
@@ -65,8 +77,18 @@ def _opened(folder: Path, engine: str) -> Keyboard:
     return Keyboard(KeyboardModel(folder, engine), private=True)
 
 
-def _messages(data: str | None) -> Iterator[str]:
-    """Messages of the sources by turns, so that a few are of all."""
+def messages_of(data: str | None, count: int) -> list[str]:
+    """Messages of the test part of the dialogue corpus, of its sources by turns, so that a few are of all.
+
+    Raises:
+        ZooError: less than one is wanted. CorpusError: the files of the corpus are not there.
+    """
+    if count < 1:
+        raise ZooError(f"--messages is {count}; give at least 1")
+    return list(islice(_by_turns(data), count))
+
+
+def _by_turns(data: str | None) -> Iterator[str]:
     sources = [(line for talk in talks for line in talk) for talks in dialogue_of(data, "test").values()]
     while sources:
         for source in tuple(sources):
@@ -88,9 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     logging.disable_progress_bar()
     try:
-        if given.messages < 1:
-            raise ZooError(f"--messages is {given.messages}; give at least 1")
-        messages = list(islice(_messages(given.data), given.messages))
+        messages = messages_of(given.data, given.messages)
         for checkpoint in given.checkpoint:
             name, folder = name_of(checkpoint), folder_of(checkpoint)
             found = measure(folder, messages, given.engine)

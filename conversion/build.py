@@ -29,7 +29,8 @@ from zoo.loading import load_any
 
 from .checkpoint import measure, provenance, save_checkpoint
 from .classification import train_reviews
-from .distillation import SoftTargets, soft_targets
+from .distillation import SoftTargets
+from .drawn_text import taught
 from .interruption import Interrupted
 from .pipeline import run_steps
 from .queueing import Crowd, build_all
@@ -61,18 +62,20 @@ def build(recipe: Recipe, out: Path, runs: Path, data: str | None, device: str, 
         print(f"{folder} is there already; to build it again give --replace")
         return folder
     corpus, model = prepare(recipe, data, out)
-    targets = soft_targets(recipe, corpus, out, runs, device) if isinstance(corpus, Corpus) and not finish else None
+    text, targets = corpus, None
+    if isinstance(corpus, Corpus) and not finish:
+        text, targets = taught(recipe, corpus, out, runs, device)
     facts, more = where_built(device), {}
     if recipe.compress and finish:
         raise RecipeError(f"recipe {recipe.name} has steps of its own length; leave out --finish")
     with only_one(run):
         if recipe.stage:
-            state = trained(recipe, model, corpus, run, device, targets, finish)
+            state = trained(recipe, model, text, run, device, targets, finish)
             model.load_state_dict(state["best"]["weights"])
             facts = {**facts_of(state), **facts}
         if recipe.compress:
             model = model.to("cpu")
-            model, steps = run_steps(recipe, model, corpus, run, device, options={"targets": targets})
+            model, steps = run_steps(recipe, model, text, run, device, options={"targets": targets})
             more = {"steps": steps}
     for step in more.get("steps", ()):
         corpus = narrowed(corpus, step.pop("words")) if "words" in step else corpus

@@ -76,10 +76,9 @@ def soft_targets(recipe: Recipe, corpus: Corpus, out: Path, runs: Path, device: 
     options = recipe.training
     if not options.teachers or not options.teacher_weight:
         return None
-    folders = [folder_of(out / name if (out / name).is_dir() else name) for name in options.teachers]
-    models = [_load(recipe, folder, corpus) for folder in folders]
+    folders, models = load_teachers(recipe, corpus, out)
     top = min(options.teacher_top, corpus.vocab_size - 1)
-    path = runs / FOLDER / f"{_key(folders, corpus, top, options.teacher_temperature)}.npy"
+    path = runs / FOLDER / f"{key_of(folders, corpus, FORMAT, top, options.teacher_temperature)}.npy"
     crew = Crew(device, options.batch_size)
     with crew.accelerator.main_process_first():
         try:
@@ -87,7 +86,7 @@ def soft_targets(recipe: Recipe, corpus: Corpus, out: Path, runs: Path, device: 
         except (OSError, ValueError, EOFError):  # absent, or damaged
             path.parent.mkdir(parents=True, exist_ok=True)
         began = time.monotonic()
-        teachers = [_Teacher(model.to(crew.device), recipe) for model in models]  # type: ignore[arg-type]
+        teachers = [Teacher(model.to(crew.device), recipe) for model in models]  # type: ignore[arg-type]
         write_atomically(path, lambda file: _fill(file, teachers, corpus, top, crew.is_main))
     if crew.is_main:
         size, seconds = path.stat().st_size / 1e6, time.monotonic() - began
@@ -107,6 +106,13 @@ def check_targets(recipe: Recipe, targets: SoftTargets | None, tokens: int) -> N
         raise RecipeError(f"recipe {recipe.name}: {len(targets):,} soft targets for a text of {tokens:,} tokens")
 
 
+def load_teachers(recipe: Recipe, corpus: Corpus, out: Path) -> tuple[list[Path], list[RnnLmForCausalLM]]:
+    """The folders of a recipe's teachers, looked for in `out` first, and their models."""
+    names = recipe.training.teachers
+    folders = [folder_of(out / name if (out / name).is_dir() else name) for name in names]
+    return folders, [_load(recipe, folder, corpus) for folder in folders]
+
+
 def _load(recipe: Recipe, folder: Path, corpus: Corpus) -> RnnLmForCausalLM:
     """A teacher, if its words are those of the corpus."""
     model, tokenizer = load(folder)
@@ -122,8 +128,8 @@ def _load(recipe: Recipe, folder: Path, corpus: Corpus) -> RnnLmForCausalLM:
     return model
 
 
-def _key(folders: list[Path], corpus: Corpus, top: int, temperature: float) -> str:
-    """A name for soft targets; another one where anything that they depend on is another."""
+def key_of(folders: list[Path], corpus: Corpus, *settings: float) -> str:
+    """A name for what teachers make of a text; another one where anything that it depends on is another."""
 
     def digest(content: bytes) -> str:
         return hashlib.sha256(content).hexdigest()
@@ -131,10 +137,10 @@ def _key(folders: list[Path], corpus: Corpus, top: int, temperature: float) -> s
     files = sorted([digest((folder / name).read_bytes()) for name in ("model.safetensors", "config.json")]
                    for folder in folders)  # fmt: skip
     words = digest("\n".join(corpus.vocabulary).encode())
-    return digest(repr([FORMAT, files, corpus.sha256["train"], words, top, temperature]).encode())[:32]
+    return digest(repr([settings[0], files, corpus.sha256["train"], words, *settings[1:]]).encode())[:32]
 
 
-class _Teacher:
+class Teacher:
     """A model that reads S stripes and carries its state."""
 
     def __init__(self, model: RnnLmForCausalLM, recipe: Recipe):
@@ -157,7 +163,7 @@ class _Teacher:
 
 
 @torch.inference_mode()
-def _expected(teachers: list[_Teacher], inputs: torch.Tensor, top: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _expected(teachers: list[Teacher], inputs: torch.Tensor, top: int) -> tuple[torch.Tensor, torch.Tensor]:
     """inputs [S, T] -> by the teachers' mean, the most probable words [S T, K] and their shares [S T, K + 1]."""
     few = max(1, LOGITS // teachers[0].model.config.vocab_size)
     found = []
@@ -170,7 +176,7 @@ def _expected(teachers: list[_Teacher], inputs: torch.Tensor, top: int) -> tuple
     return words, shares
 
 
-def _fill(file: IO[bytes], teachers: list[_Teacher], corpus: Corpus, top: int, speaks: bool) -> None:
+def _fill(file: IO[bytes], teachers: list[Teacher], corpus: Corpus, top: int, speaks: bool) -> None:
     """Writes an npy file of N records, a window of all stripes at a time, each to its place."""
     tokens = corpus.splits["train"]
     N = len(tokens)

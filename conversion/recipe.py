@@ -90,6 +90,7 @@ class Training:
         teacher_weight: share of the teachers in the loss.
         teacher_temperature: softmax temperature of teachers and model in that part.
         teacher_top: words of the teachers' distribution that are told apart; all others are one.
+        teacher_text: tokens that are drawn from the teachers and read after the text, in every epoch; 0: none.
         evaluate_every: updates between evaluations inside an epoch; 0: at its end only.
         save_every: seconds between saved states.
     """
@@ -107,6 +108,7 @@ class Training:
     teacher_weight: float = number(0.5, most=1)
     teacher_temperature: float = number(1.0, least=0.1)
     teacher_top: int = number(32, least=1)
+    teacher_text: int = number(0)
     evaluate_every: int = number(0)
     save_every: float = number(60.0)
 

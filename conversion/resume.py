@@ -14,7 +14,7 @@ from typing import Any
 
 from zoo.errors import RecipeError
 
-from .recipe import Recipe
+from .recipe import Recipe, Training
 
 FREE = ("text", "priority", "description", "training.save_every")
 FREE_IN_STAGE = ("epochs", "patience")
@@ -27,7 +27,8 @@ def refuse_changes(state: dict[str, Any], recipe: Recipe, run: Path) -> None:
         RecipeError: names every key whose change would spoil the run, and how to start anew.
     """
     current = state["position"]["stage"]
-    old, new = _flat(state["recipe"]), _flat(dataclasses.asdict(recipe))
+    since = _flat({"training": dataclasses.asdict(Training())})  # an option that came after the run began had no effect
+    old, new = {**since, **_flat(state["recipe"])}, _flat(dataclasses.asdict(recipe))
     changed = [
         f"{key} ({old.get(key, 'none')} -> {new.get(key, 'none')})"
         for key in sorted(old.keys() | new.keys())

@@ -27,7 +27,7 @@ from zoo.layout import layout_of
 
 from .build import prepare
 from .crew import Crew
-from .distillation import soft_targets
+from .drawn_text import taught
 from .interruption import Interrupted, requests_to_stop
 from .pipeline import run_steps
 from .recipe import RECIPES, Recipe, read_recipe
@@ -151,7 +151,8 @@ def _run(trial: Any, recipe: Recipe, space: Space, out: Path, runs: Path, data: 
     trial.set_user_attr("parameters", parameters)
     if space.most_parameters is not None and parameters > space.most_parameters:
         raise optuna.TrialPruned
-    targets, run = soft_targets(recipe, corpus, out, runs, device), runs / recipe.name
+    corpus, targets = taught(recipe, corpus, out, runs, device)
+    run = runs / recipe.name
     shutil.rmtree(run, ignore_errors=True)
     run.mkdir(parents=True)
     try:

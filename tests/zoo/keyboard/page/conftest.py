@@ -4,14 +4,13 @@ import threading
 
 import pytest
 
+from bench.chromium import READY, Chromium, program
 from zoo.errors import ZooError
 from zoo.keyboard import demo_runtime
 from zoo.keyboard.demo import assemble
 from zoo.keyboard.demo_server import server_of
 
 from ..invented import WORDS, write_keyboard
-from .chromium import Chromium, program
-from .visitor import READY
 
 
 @pytest.fixture(scope="session")

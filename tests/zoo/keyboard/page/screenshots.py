@@ -1,30 +1,21 @@
 """Pictures of the page at phone size: python -m tests.zoo.keyboard.page.screenshots PAGE [--out docs/keyboard].
 
-PAGE is a folder that `zoo demo --out PAGE` made, with the models that the pictures are to show. Needs pillow.
+PAGE is a folder that `zoo demo --out PAGE` made, with the models that the pictures are to show.
 """
 
 from __future__ import annotations
 
 import argparse
-import threading
 import time
 from pathlib import Path
 
-from PIL import Image
+from bench.chromium import READY, Chromium, served
 
-from zoo.keyboard.demo_server import server_of
-
-from .chromium import Chromium
-from .visitor import READY
-
-COLOURS = 32
 THEMES = ("light", "dark")
 
 
 def take(page: Path, out: Path) -> list[Path]:
     """Writes start, typing and models in light, typing, never and settings in dark colours; their paths."""
-    server = server_of(page, "127.0.0.1", 0)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     out.mkdir(parents=True, exist_ok=True)
     written = []
 
@@ -32,10 +23,9 @@ def take(page: Path, out: Path) -> list[Path]:
         time.sleep(0.5)
         written.append(out / f"{name}.png")
         browser.picture(written[-1])
-        Image.open(written[-1]).convert("RGB").quantize(COLOURS).save(written[-1], optimize=True)
 
-    with Chromium(390, 844) as browser:
-        browser.open(f"http://127.0.0.1:{server.server_port}/")
+    with served(page) as url, Chromium(390, 844) as browser:
+        browser.open(url)
         browser.wait(READY)
         for theme in THEMES:
             features = [{"name": "prefers-color-scheme", "value": theme}]
@@ -57,7 +47,6 @@ def take(page: Path, out: Path) -> list[Path]:
                 picture("never-dark")
                 browser.evaluate("document.querySelector('#open-settings').click()")
                 picture("settings-dark")
-    server.shutdown()
     return written
 
 

@@ -6,7 +6,9 @@ import time
 
 import pytest
 
-from .visitor import BAR, READY, STATUS, TEXT, bar, show, typed
+from bench.chromium import READY
+
+from .visitor import BAR, STATUS, TEXT, bar, show, typed
 
 ALT = 1  # of the protocol's modifiers
 KEYS_PER_SECOND = 30

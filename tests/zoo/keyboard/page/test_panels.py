@@ -3,9 +3,10 @@
 import json
 import threading
 
+from bench.chromium import READY
 from zoo.keyboard.demo_server import Handler
 
-from .visitor import BAR, READY, STATUS, TEXT, bar, typed
+from .visitor import BAR, STATUS, TEXT, bar, typed
 
 
 def test_a_suggestion_that_is_never_to_come_again(page):

@@ -1,6 +1,5 @@
 """What a visitor of the page sees and does."""
 
-READY = "document.querySelector('#progress')?.hidden"
 BAR = "[...document.querySelectorAll('#bar button')].map((button) => button.textContent)"
 TEXT = "document.querySelector('#text').value"
 STATUS = "(document.querySelector('#status')?.textContent ?? '')"

@@ -1,8 +1,12 @@
-"""Drives a headless Chromium over the DevTools protocol through a pipe: nothing but the standard library."""
+"""Drives a headless Chromium at the page of `zoo demo`, over the DevTools protocol through a pipe.
+
+Nothing but the standard library.
+"""
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import select
@@ -10,9 +14,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from zoo.errors import ZooError
+from zoo.keyboard.demo_server import server_of
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -20,6 +29,7 @@ FLAGS = (
     "--enable-unsafe-webgpu", "--hide-scrollbars", "--remote-debugging-pipe",
 )  # fmt: skip
 PATIENCE = 60.0  # seconds
+READY = "document.querySelector('#progress')?.hidden"  # the model suggests, no longer the short list
 # Becomes the browser, with the pipe at 3 and 4, where the protocol has it; first out of the way of each other.
 START = """
 import fcntl, os, sys
@@ -30,7 +40,7 @@ os.execv(sys.argv[3], sys.argv[3:])
 """
 
 
-class PageError(AssertionError):
+class PageError(ZooError):
     """What the page or the browser says went wrong."""
 
 
@@ -39,19 +49,37 @@ def program() -> str | None:
     return next((found for name in PROGRAMS if (found := shutil.which(name))), None)
 
 
+@contextlib.contextmanager
+def served(page: Path) -> Iterator[str]:
+    """A folder that `zoo demo` made, at the address that is given."""
+    server = server_of(page, "127.0.0.1", 0)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 class Chromium:
     """One browser with one page; a context manager.
 
     Args:
         width, height: of the page in CSS pixels.
         scale: device pixels for each.
+
+    Raises:
+        ZooError: there is no browser.
     """
 
     def __init__(self, width: int = 390, height: int = 844, scale: float = 1):
+        path = program()
+        if path is None:
+            raise ZooError(f"none of {', '.join(PROGRAMS)} is here; on Debian type: apt install chromium")
         self._profile = tempfile.mkdtemp(prefix="zoo-chromium-")
         read_by_it, self._write = os.pipe()
         self._read, written_by_it = os.pipe()
-        arguments = [str(program()), *FLAGS, f"--user-data-dir={self._profile}", "about:blank"]
+        arguments = [path, *FLAGS, f"--user-data-dir={self._profile}", "about:blank"]
         self._process = subprocess.Popen(
             [sys.executable, "-c", START, str(read_by_it), str(written_by_it), *arguments],
             pass_fds=(read_by_it, written_by_it),
@@ -97,6 +125,11 @@ class Chromium:
                     raise PageError(f"{method}: {found['error']['message']}")
                 return found["result"]
             self._note(found)
+
+    @property
+    def version(self) -> str:
+        """Name and version of the browser."""
+        return self.call("Browser.getVersion")["product"]
 
     def open(self, url: str) -> None:
         """Goes to a page, without waiting for it."""
