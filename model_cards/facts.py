@@ -29,6 +29,7 @@ KINDS: dict[str, tuple[str, tuple[tuple[str, ...], ...]]] = {
     "predicted": ("predict", (("device",), ("predictions",))),
     "keyboard": ("keyboard", ()),
     "personal": ("personal", (("command",),)),
+    "seeds": ("seeds", (("command",), ("rows",))),
     "opencl": ("agreement", (("device",), ("words",), ("storages",))),
 }
 
@@ -51,6 +52,7 @@ class Facts:
     structure: dict = field(default_factory=dict)  # what a compression left of the network; empty: not told
     keyboard: dict[str, dict] = field(default_factory=dict)  # file stem -> results of bench.keyboard and the like
     trained_on: str = ""  # the corpus that metrics.json names
+    seeds: list[dict] = field(default_factory=list)  # a row per seed, its own first; empty: not trained again
 
     @property
     def parent(self) -> str | None:
@@ -156,6 +158,7 @@ def gather(root: Path, name: str, folder: Path | None = None) -> Facts:
         steps=metrics.get("steps", []),
         structure=metrics.get("structure", {}),
         trained_on=metrics.get("corpus", ""),
+        seeds=measured.get("seeds", {}).get("rows", []),
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from zoo.errors import ZooError
 
 from . import thesis
-from .facts import Facts, gather
+from .facts import SPLITS, Facts, gather
 from .frontier import frontier
 from .latency import OURS, PHONE, device_of
 from .matching import Row, differs, numbers_of, of_method, perplexity, rows
@@ -41,6 +41,7 @@ def page(checkpoints: list[Facts]) -> str:
         parts.append(f"## Grachev et al. 2019, Table {number}: {what}\n\n{table(number, checkpoints)}\n")
     titles = {1: "starting points", 2: "layers", 3: "methods on rated reviews", 4: "methods on IMDb"}
     parts += [f"## Thesis, Table {n}: {what}\n\n{thesis.table(n, checkpoints)}\n" for n, what in titles.items()]
+    parts.append(f"## Another seed\n\n{by_seed(checkpoints)}\n")
     names = [facts.name for facts in checkpoints if f"[{facts.name}]" in "".join(parts)]
     parts.append("\n".join(f"[{name}]: ../model_cards/cards/{name}.md" for name in names))
     return "\n".join(parts).rstrip() + "\n"
@@ -148,6 +149,24 @@ def by_method(checkpoints: list[Facts]) -> str:
         else:
             cells += ["none yet", NONE, NONE, "recipe only, not trained", NONE, NONE]
         lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def by_seed(checkpoints: list[Facts]) -> str:
+    """Checkpoints that were trained again from scratch with another seed, the published one first."""
+    lines = [
+        "Trained again from scratch by the same recipe (`python -m conversion.ablations.seeds NAME`); the first seed",
+        "of each is the published checkpoint's. Plus and minus are standard errors of the perplexity over the text.",
+        "",
+        "| checkpoint | seed | epochs | valid | test | test against the published |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for facts in checkpoints:
+        for row in facts.seeds:
+            change = row["test"]["perplexity"] - facts.seeds[0]["test"]["perplexity"]
+            told = [f"{row[split]['perplexity']:.2f} ± {row[split]['standard_error']:.2f}" for split in SPLITS]
+            against = NONE if row is facts.seeds[0] else f"{change:+.2f}"
+            lines.append(f"| [{facts.name}] | {row['seed']} | {row['epochs']:g} | {told[0]} | {told[1]} | {against} |")
     return "\n".join(lines)
 
 

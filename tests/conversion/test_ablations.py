@@ -7,7 +7,7 @@ import pytest
 
 from bench.report import RESULTS
 from conversion import build
-from conversion.ablations import one_shot
+from conversion.ablations import one_shot, seeds
 from zoo.catalog import CHECKPOINTS
 from zoo.loading import load
 
@@ -71,3 +71,31 @@ def test_what_fine_tuned_children_of_lstm_200_keep():
     assert perplexity("lstm-200-lr-softmax-ptb") <= parent  # 0.51M in the output layer, as in the paper's Table 3
     assert perplexity("lstm-200-pruned-ptb") <= 1.03 * parent  # 121.123 / 117.659 in the paper's Table 1
     assert perplexity("lstm-200-int8-ptb") - parent <= 0.1
+
+
+def test_another_seed_of_a_tiny_checkpoint(tmp_path, corpus, capsys):
+    file = write_recipe(tmp_path / "tiny.toml", corpus)
+    runs = tmp_path / "runs"
+    assert build.main([str(file), "--runs", str(runs), "--out", str(tmp_path), "--device", "cpu"]) == 0
+    out = tmp_path / "seeds.json"
+    command = [str(tmp_path / "tiny"), "--runs", str(runs), "--device", "cpu", "--out", str(out), "--seeds"]
+    assert seeds.main([*command, "5", "6"]) == 0
+    result = json.loads(out.read_text())
+    assert [row["seed"] for row in result["rows"]] == [3, 5, 6]
+    assert len({row["test"]["perplexity"] for row in result["rows"]}) == 3, "chance made no difference"
+    assert (
+        result["rows"][0]["test"]["perplexity"]
+        == json.loads((tmp_path / "tiny/metrics.json").read_text())["test"]["perplexity"]
+    )
+    assert result["command"] == "python -m conversion.ablations.seeds tiny --seeds 5 6 --data DIR --out FILE"
+    built = out.read_text()
+    assert seeds.main([*command, "5", "6"]) == 0 and out.read_text() == built, "a seed that is done was trained again"
+    assert seeds.main([*command, "3"]) == 2
+    assert "seeds are [3]; give different ones, without tiny's own, 3" in capsys.readouterr().err
+
+
+def test_only_what_is_trained_from_scratch_has_other_seeds(tmp_path, capsys):
+    assert seeds.main(["lr-lstm-600-int8-ptb", "--out", str(tmp_path / "seeds.json")]) == 2
+    assert (
+        "lr-lstm-600-int8-ptb was made from lr-lstm-600-ptb; give one trained from scratch" in capsys.readouterr().err
+    )

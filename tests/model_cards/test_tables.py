@@ -198,3 +198,17 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps({}))
     assert tables.main([], tmp_path) == 2 and "lacks model.safetensors" in capsys.readouterr().err
+
+
+def test_another_seed_stands_below_the_published_one():
+    def trained(seed: int, test: float) -> dict[str, Any]:
+        return {"seed": seed, "epochs": 3.0} | {
+            split: {"perplexity": value, "standard_error": 0.5} for split, value in (("valid", 104.0), ("test", test))
+        }
+
+    again = facts("again", config(200), 99.25, seeds=[trained(1, 99.25), trained(7, 98.5)])
+    told = tables.by_seed([facts("once", config(300), 90.0), again]).splitlines()[-2:]
+    assert told == [
+        "| [again] | 1 | 3 | 104.00 ± 0.50 | 99.25 ± 0.50 | – |",
+        "| [again] | 7 | 3 | 104.00 ± 0.50 | 98.50 ± 0.50 | -0.75 |",
+    ]
