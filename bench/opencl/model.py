@@ -9,7 +9,7 @@ import numpy as np
 
 from zoo.errors import VocabularyError, ZooError
 from zoo.hub import read_header
-from zoo.runtime import NumpyModel
+from zoo.runtime import NumpyModel, State
 
 from .devices import describe, device_of, library
 from .memory import connect, together
@@ -20,7 +20,7 @@ from .settings import Settings, settings_of
 if TYPE_CHECKING:
     import pyopencl
 
-STORAGES = ("stored", "fp32", "fp16")
+STORAGES = ("stored", "fp32", "fp16", "unpacked")
 MOST = 64  # words of an answer
 
 
@@ -30,7 +30,8 @@ class OpenClModel:
     Args:
         folder: a checkpoint folder.
         device: an OpenCL device; None: `device_of(None)`.
-        storage: of numbers that the checkpoint stores as floats: `stored`: as wide as there; `fp32`, `fp16`.
+        storage: of numbers that the checkpoint stores as floats: `stored`: as wide as there; `fp32`, `fp16`. With
+            `unpacked` integers become fp32 as well, and what they are multiplied with is not rounded.
         top: words of an answer, 1 to 64.
         settings: of the kernels; None: those kept for the device.
         profile: whether the device measures its own times.
@@ -61,7 +62,8 @@ class OpenClModel:
         half = storage == "fp16" or (storage == "stored" and _is_half(Path(folder)))
         self.storage = "fp16" if half else "fp32"
         self.vocab_size, self.top = V, top
-        plan = plan_of(model, self.settings, half, top)
+        plan = plan_of(model, self.settings, half, top, unpacked=storage == "unpacked")
+        self.layout = model.layout
         self.touched = plan.touched
         launches = launches_of(plan)
         try:
@@ -74,8 +76,8 @@ class OpenClModel:
             self._turns = [self._kernels(program, launches, turn) for turn in (0, 1)]
         except (cl.Error, MemoryError) as error:
             raise self._failure(error) from error
-        self._logits = memory.places["logits"][1]
-        self._start = {memory.places[name][1]: plan.vectors[name] for name in plan.vectors if name[:2] in ("h.", "c.")}
+        self._places = {name: memory.places[name][1] for name in plan.vectors}
+        self._start = {name: plan.vectors[name] for name in plan.vectors if name[:2] in ("h.", "c.")}
         self._turn = 0
         self._events: list[Any] = []
         self._profile = profile
@@ -128,12 +130,37 @@ class OpenClModel:
 
     def logits(self) -> np.ndarray:
         """Logits [V] of the last step."""
-        return self._vectors.read(self._logits, np.empty(self.vocab_size, np.float32))
+        return self._read(("logits", self.vocab_size))
 
     def reset(self) -> None:
         """The state before the first token."""
-        for place, contents in self._start.items():
-            self._vectors.write(place, contents)
+        for name, contents in self._start.items():
+            self._vectors.write(self._places[name], contents)
+
+    def state(self) -> State:
+        """What the next step begins with; another engine, or `load_state` later, goes on from it."""
+        return tuple((self._read(h), self._read(c)) for h, c in self._state_vectors())
+
+    def load_state(self, state: State) -> None:
+        """Goes on from a state, as `state` or `zoo.runtime.NumpyModel` gives it."""
+        for pair, arrays in zip(self._state_vectors(), state, strict=True):
+            for (name, _), array in zip(pair, arrays, strict=True):
+                if name:
+                    self._vectors.write(self._places[name], np.ascontiguousarray(array))
+
+    def _state_vectors(self) -> list[tuple[tuple[str, int], tuple[str, int]]]:
+        """Per layer, name and length of h and c; a cell without c has an empty name."""
+        h, which = self.layout.layer_output_size, "after" if self._turn else "before"
+        return [
+            ((f"h.{n}.{which}", h), (f"c.{n}" if self.layout.cell_size else "", self.layout.cell_size))
+            for n in range(self.layout.num_hidden_layers)
+        ]
+
+    def _read(self, vector: tuple[str, int]) -> np.ndarray:
+        """The floats of a vector, by name and length."""
+        name, length = vector
+        found = np.empty(length, np.float32)
+        return self._vectors.read(self._places[name], found) if name else found
 
     def device_seconds(self) -> float:
         """Time of the last step's kernels as the device measured it; needs `profile`."""

@@ -17,14 +17,15 @@ from .plan import BYTES, FLOATS, INTS, LEAVES, Plan, rows_of
 from .settings import Settings
 
 
-def plan_of(model: NumpyModel, settings: Settings, half: bool, top: int) -> Plan:
+def plan_of(model: NumpyModel, settings: Settings, half: bool, top: int, unpacked: bool = False) -> Plan:
     """The step of a model.
 
     Args:
         half: floats of the matrices are stored in 16 bits; sums are in 32 either way.
         top: how many of the best words.
+        unpacked: integers become floats.
     """
-    layout, plan = model.layout, Plan(settings, top, half)
+    layout, plan = model.layout, Plan(settings, top, half, unpacked)
     tied = model.head is model.embedding
     x = plan.vector("x", layout.embedding_size)
     plan.row("head" if tied else "embed", model.embedding, x, shared=tied)

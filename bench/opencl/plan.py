@@ -46,6 +46,7 @@ class Plan:
     """Calls in order and the buffers that they use.
 
     Args:
+        unpacked: matrices of integers are stored as floats.
         arrays: weights, biases: name -> contents, read only.
         vectors: name -> contents at the start; `h.*` and `c.*` are the state.
         touched: bytes of weights that a step reads.
@@ -54,6 +55,7 @@ class Plan:
     settings: Settings
     top: int
     half: bool
+    unpacked: bool = False
     calls: list[Call] = field(default_factory=list)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     vectors: dict[str, np.ndarray] = field(default_factory=dict)
@@ -94,6 +96,8 @@ class Plan:
     def matrix(self, name: str, leaf: Any, order: np.ndarray, half: bool) -> Packed:
         """The buffers `name.w` and `name.s` of a matrix, made once where embedding and head share it."""
         if name not in self.packed:
+            if self.unpacked and not isinstance(leaf, Dense):
+                leaf = Dense(leaf.rows(slice(None)))
             packed = self.packed[name] = pack(leaf, order, self.settings, half)
             self.array(f"{name}.w", packed.weight)
             self.array(f"{name}.s", packed.scale)

@@ -109,6 +109,31 @@ def test_float_storage(folders):
     assert half < OpenClModel(folder, DEVICES[0], storage="fp32").touched <= 2 * half
 
 
+@pytest.mark.parametrize("form", ["int8", "int8-range", "int4", "low_rank-int8"])
+@pytest.mark.parametrize("cell", ["cifg", "gru"])
+def test_unpacked_integers_multiply_what_is_not_rounded(folders, form, cell):
+    folder = folders({"cell": cell, "projected": True, "form": form, "tied": True}, half=False)
+    agree(OpenClModel(folder, DEVICES[0], storage="unpacked"), NumpyModel(folder), 1e-5)
+
+
+@pytest.mark.parametrize("cell", ["cifg", "gru", "lstm", "rnn"])
+def test_a_state_goes_on_elsewhere(folders, cell):
+    """After an odd and an even number of steps, as the state lies in another place then."""
+    folder = folders({"cell": cell, "projected": cell != "rnn", "form": "dense", "tied": True}, half=False)
+    twin, model, other = NumpyModel(folder), OpenClModel(folder, DEVICES[0]), OpenClModel(folder, DEVICES[0])
+    state = None
+    for word in WORDS[:6]:
+        model.step(word)
+        _, state = twin.step(word, state)
+        for pair, (h, c) in zip(model.state(), state, strict=True):
+            np.testing.assert_allclose(pair[0], h, atol=1e-5)
+            np.testing.assert_allclose(pair[1], c, atol=1e-5)
+        other.load_state(model.state())
+        other.step(WORDS[6])
+        logits = other.logits()
+        np.testing.assert_allclose(logits - np.logaddexp.reduce(logits), twin.step(WORDS[6], state)[0], atol=1e-4)
+
+
 def test_reset_begins_again(folders):
     folder = folders({"cell": "lstm", "projected": False, "form": "dense", "tied": True}, half=False)
     model = OpenClModel(folder, DEVICES[0])
@@ -129,7 +154,7 @@ def test_more_words_and_times(folders):
 
 def test_refusals(folders):
     folder = folders({"cell": "rnn", "projected": False, "form": "dense", "tied": True}, half=False)
-    with pytest.raises(ZooError, match="storage is 'fp8'; give one of stored, fp32, fp16"):
+    with pytest.raises(ZooError, match="storage is 'fp8'; give one of stored, fp32, fp16, unpacked"):
         OpenClModel(folder, DEVICES[0], storage="fp8")
     with pytest.raises(VocabularyError, match=f"top is 0; this model can give 1 to {VOCABULARY} words"):
         OpenClModel(folder, DEVICES[0], top=0)
