@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import importlib.metadata
 import json
 import os
 import sys
@@ -141,8 +140,8 @@ def _write(folder: Path, name: str, messages: list[str], given: argparse.Namespa
     """The results of one checkpoint, as files and in some lines each."""
     known = {"name": name, "sha256": sha256_of(folder)}
     command = f"python -m bench.keyboard_page {name} --data DIR"
-    runtimes = {"onnxruntime": importlib.metadata.version("onnxruntime"), PACKAGE: VERSION}
-    where = {"device": cpu_name(), "cores": os.cpu_count(), "versions": {**versions(), **runtimes}}
+    known_versions = {**versions("onnxruntime"), PACKAGE: VERSION}
+    where = {"device": cpu_name(), "cores": os.cpu_count(), "versions": known_versions}
     if given.only != "parity":
         told = f"{command} --only times --keys {given.keys}"
         with tempfile.TemporaryDirectory(prefix="zoo-page-") as temporary:

@@ -58,10 +58,10 @@ def sha256_of(folder: Path) -> str:
     return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
 
 
-def versions() -> dict[str, str]:
-    """Version of this package, of Python and of what computes, as far as it is installed."""
+def versions(*more: str) -> dict[str, str]:
+    """Version of this package, of Python and of what computes, and of `more` packages, as far as they are installed."""
     found = {"zoo": __version__, "python": platform.python_version()}
-    for package in PACKAGES:
+    for package in (*PACKAGES, *more):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
     return found

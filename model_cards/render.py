@@ -10,7 +10,7 @@ from pathlib import Path
 from zoo import published
 from zoo.errors import CheckpointError, ZooError
 
-from . import classifier, latency, pareto, tables
+from . import classifier, keyboard_page, latency, pareto, tables
 from .card import card, classifies
 from .facts import Facts, gather
 
@@ -68,6 +68,11 @@ def pages(root: Path) -> dict[Path, str]:
     timed = f"{latency.table(language)}\n\n{shown}".rstrip()
     made[readme] = _between(text, BEGIN_LATENCY, END_LATENCY, timed, readme)
     made[root / tables.PAGE] = tables.page(checkpoints)
+    guide = root / keyboard_page.PAGE
+    for title, content in keyboard_page.tables(checkpoints).items():
+        known = made.get(guide) or guide.read_text(encoding="utf-8")
+        begin, end = f"<!-- {title}: made by model_cards.render -->", f"<!-- end of {title} -->"
+        made[guide] = _between(known, begin, end, content, guide)
     return made
 
 

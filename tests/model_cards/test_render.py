@@ -181,6 +181,20 @@ def test_results_of_others_that_are_not_whole_are_refused(root: Path):
         render.pages(root)
 
 
+def test_tables_of_the_keyboards_page(root: Path):
+    sha256 = json.loads((root / "bench/results/tiny/ptb.json").read_text())["sha256"]
+    parity = {"sha256": sha256, "messages": 9, "keys": 40, "files": {}, "engines": {}, "wasm_beside_onnx": {}}
+    (root / "bench/results/tiny/keyboard-page-parity.json").write_text(json.dumps(parity))
+    (root / "docs").mkdir()
+    guide = root / "docs/keyboard-page.md"
+    guide.write_text("before\n")
+    with pytest.raises(CheckpointError, match="has no table of parity; put the lines <!-- parity: made by"):
+        render.pages(root)
+    guide.write_text("before\n<!-- parity: made by model_cards.render -->\n<!-- end of parity -->\nafter\n")
+    text = render.pages(root)[guide]
+    assert text.startswith("before\n") and text.endswith("\nafter\n") and "tiny: 9 messages, 40 bars" in text
+
+
 def test_unknown_corpus_is_refused(root: Path):
     (root / "zoo/checkpoints/tiny/recipe.toml").write_text('corpus = "mine"\n')
     with pytest.raises(CheckpointError, match=r"corpora\.toml has no section 'mine'"):
