@@ -7,6 +7,8 @@ import time
 import pytest
 
 from bench.chromium import READY
+from zoo.keyboard import Keyboard
+from zoo.keyboard.terminal import Typing
 
 from .visitor import BAR, STATUS, TEXT, bar, show, typed
 
@@ -31,6 +33,37 @@ def test_a_sentence_with_a_suggestion_taken_and_taken_back(page):
     page.touch("#send")
     bar(page)
     assert page.evaluate("document.querySelector('#messages').textContent") == f"I {best}."
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "Hello there, how are you? I'm good... ",
+        'they said "it is good" (again); then nothing!',
+        "well-known words, and/or not: it's 50% of $9.",
+        "I th\t. They th\t, ok",
+        "I th\t\x7fey\tth\t\t? ",
+    ],
+    ids=["words", "quotes", "signs", "taken", "taken-back"],
+)
+def test_the_text_is_that_of_python(page, page_folder, keys):
+    """Tab takes the word in the middle; the space at the end is not compared: the page waits until it is typed."""
+    typing = Typing(Keyboard(page_folder.parent / "tiny"))
+    for key in keys:
+        typing.press(key)
+        if key == "\t":
+            bar(page)
+            page.press("2", "Digit2", ALT)
+        else:
+            page.press("Backspace" if key == "\x7f" else key)
+    bar(page)
+    assert page.evaluate(TEXT).rstrip() == typing.shown.rstrip()
+
+
+def test_what_is_typed_otherwise_stays_as_it_is(page):
+    text = "e.g. 3.5 - a : b :) http://c.d"
+    typed(page, text)
+    assert page.evaluate(TEXT) == text
 
 
 def test_keys_of_the_page(page):
