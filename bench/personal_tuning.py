@@ -12,19 +12,15 @@ from zoo.keyboard.vocabulary import Vocabulary
 
 from .personal import Measured, curve
 
-GRID: dict[str, tuple[float, ...]] = {
-    "single": (0.1, 0.2, 0.3),
-    "single_half": (300, 1000, 3000),
-    "pair": (0.1, 0.2, 0.3),
-    "pair_half": (4, 8, 16),
-    "half_life": (2000, 8000, 30000),
-}
+FACTORS = {"single": 1.5, "single_half": 2.0, "pair": 1.5, "pair_half": 2.0, "half_life": 2.0}  # a step of each number
+WEIGHTS = ("single", "pair")  # shares: they stay below one
+STEPS = 6  # in one direction, at most
 
 
 def tuned(
     people: Many[tuple[Many[Measured], Many[int]]], vocabulary: Vocabulary, allowed: np.ndarray
 ) -> Iterator[tuple[Mixture, float]]:
-    """One number of the mixture after the other is set to the best of GRID, twice; every one that was better so far.
+    """One number of the mixture after the other goes up or down while that is better, twice; every one that was better.
 
     people: groups and numbers of messages; what counts is the mean gain of top-3 over all.
     """
@@ -36,9 +32,15 @@ def tuned(
     best, most = MIXTURE, gain(MIXTURE)
     yield best, most
     for _ in range(2):
-        for name, values in GRID.items():
-            for value in values:
-                other = best._replace(**{name: value})
-                if other != best and (found := gain(other)) > most:
+        for name, factor in FACTORS.items():
+            for step in (factor, 1 / factor):
+                before = most
+                for _ in range(STEPS):
+                    value = getattr(best, name) * step
+                    other = best._replace(**{name: value})
+                    if (name in WEIGHTS and value >= 1) or (found := gain(other)) <= most:
+                        break
                     best, most = other, found
                     yield best, most
+                if most > before:  # the other direction was worse than where this one began
+                    break
