@@ -37,6 +37,7 @@ function say(text, undo) {
     at("toast").hidden = true;
     undo();
   };
+  (document.querySelector("dialog[open]") ?? at("keyboard")).append(at("toast")); // nothing else lies above a dialog
   at("toast").hidden = false;
   clearTimeout(say.timer);
   say.timer = setTimeout(() => (at("toast").hidden = true), TOAST);
@@ -166,6 +167,7 @@ at("open-settings").addEventListener("click", () => {
   showFacts();
   at("settings").showModal();
 });
+for (const panel of document.querySelectorAll("dialog")) panel.addEventListener("close", () => typing.area.focus());
 at("text").addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
   event.preventDefault();

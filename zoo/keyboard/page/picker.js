@@ -22,7 +22,7 @@ function scale(values, from, to) {
 export function described(entry, here) {
   const parts = [megabytes(entry.bytes), `${entry.words.toLocaleString("en")} words`];
   if (entry.perplexity) parts.push(`perplexity ${entry.perplexity.toFixed(1)}`);
-  if (entry.top3) parts.push(`next word among three ${(100 * entry.top3).toFixed(1)} %`);
+  if (entry.top3) parts.push(`next word or sign among three ${(100 * entry.top3).toFixed(1)} %`);
   if (here) parts.push(`${here.toFixed(2)} ms a step here`);
   else if (entry.milliseconds) parts.push(`${entry.milliseconds.toFixed(2)} ms a step in ONNX Runtime where the page was made`);
   return parts.join(" · ");
@@ -35,7 +35,7 @@ export function described(entry, here) {
  */
 export function drawPicker(plot, list, entries, chosen, here, choose) {
   const placed = entries.filter(({ perplexity }) => perplexity);
-  plot.replaceChildren(...(placed.length ? [drawn(placed, chosen, here, choose)] : []));
+  plot.replaceChildren(...(placed.length > 1 ? [drawn(placed, chosen, here, choose)] : []));
   for (const label of list.querySelectorAll("label")) label.remove();
   for (const entry of entries) {
     const label = document.createElement("label"), radio = document.createElement("input");

@@ -39,8 +39,8 @@ export function settingsPanel(client, blocked, say) {
   }
 
   async function forget(verb, value, told) {
-    const count = await client.personal(verb, value);
-    say(count ? `Forgotten: ${told}, ${count} times` : `Nothing was learnt of ${told}`);
+    const count = await client.personal(verb, value), words = count === 1 ? "word" : "words";
+    say(count ? `Forgotten: ${count.toLocaleString("en")} ${words}, ${told}` : `Nothing to forget: ${told}`);
   }
 
   at("theme").value = kept("theme", "");
@@ -54,8 +54,8 @@ export function settingsPanel(client, blocked, say) {
     say(isPrivate ? "Private: nothing is learnt from now on" : "Words are learnt again");
     apply();
   });
-  at("forget-day").addEventListener("click", () => forget("day", today(), "today"));
-  at("forget-all").addEventListener("click", () => forget("all", null, "all words"));
+  at("forget-day").addEventListener("click", () => forget("day", today(), "all of today"));
+  at("forget-all").addEventListener("click", () => forget("all", null, "all that was learnt"));
   at("forget-word").addEventListener("submit", (event) => {
     event.preventDefault();
     const word = at("word").value.trim();

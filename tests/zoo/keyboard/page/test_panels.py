@@ -48,6 +48,23 @@ def test_words_are_learnt_kept_and_forgotten(page):
     page.wait("!localStorage['rnnlm-keyboard.personal'].includes('zorkmid')")
 
 
+def test_what_is_said_in_a_panel_can_be_read_there_and_covers_no_button(page):
+    page.touch("#open-settings")
+    page.touch("#forget-day")
+    page.wait("document.querySelector('#settings #toast:not([hidden])')?.textContent.startsWith('Nothing to forget')")
+    page.touch("#settings button")  # closes it
+    page.wait("!document.querySelector('#settings').open && document.activeElement.id === 'text'")
+
+
+def test_nothing_is_wider_than_a_small_phone(page):
+    size = {"height": 568, "deviceScaleFactor": 1, "mobile": True}
+    page.call("Emulation.setDeviceMetricsOverride", width=320, **size)
+    try:
+        assert page.evaluate("document.documentElement.scrollWidth") == 320
+    finally:
+        page.call("Emulation.setDeviceMetricsOverride", width=390, **{**size, "height": 844})
+
+
 def test_another_model(page):
     page.evaluate("document.querySelector('#open-models').click()")
     assert page.evaluate("document.querySelectorAll('#choice input').length") == 2
