@@ -62,20 +62,20 @@ def build(recipe: Recipe, out: Path, runs: Path, data: str | None, device: str, 
         print(f"{folder} is there already; to build it again give --replace")
         return folder
     corpus, model = prepare(recipe, data, out)
-    text, targets = corpus, None
+    learnt, targets = corpus, None
     if isinstance(corpus, Corpus) and not finish:
-        text, targets = taught(recipe, corpus, out, runs, device)
+        learnt, targets = taught(recipe, corpus, out, runs, device)
     facts, more = where_built(device), {}
     if recipe.compress and finish:
         raise RecipeError(f"recipe {recipe.name} has steps of its own length; leave out --finish")
     with only_one(run):
         if recipe.stage:
-            state = trained(recipe, model, text, run, device, targets, finish)
+            state = trained(recipe, model, learnt, run, device, targets, finish)
             model.load_state_dict(state["best"]["weights"])
             facts = {**facts_of(state), **facts}
         if recipe.compress:
             model = model.to("cpu")
-            model, steps = run_steps(recipe, model, text, run, device, options={"targets": targets})
+            model, steps = run_steps(recipe, model, learnt, run, device, options={"targets": targets})
             more = {"steps": steps}
     for step in more.get("steps", ()):
         corpus = narrowed(corpus, step.pop("words")) if "words" in step else corpus

@@ -5,7 +5,6 @@ Letters: B texts of a batch, T words of its longest.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 from collections.abc import Iterator
@@ -22,19 +21,16 @@ from zoo.modeling_rnnlm import RnnLmForSequenceClassification
 from zoo.reviews import Reviews, Split
 from zoo.text_scoring import side_by_side
 
-from .constraint import Constraint, NoConstraint
+from .constraint import Constraint
 from .crew import Crew
 from .interruption import Interrupted, Requests, requests_to_stop
-from .learner import Learner, copy_of
-from .optim import averaging_starts, learning_rate
-from .position import Position
+from .optim import learning_rate
 from .progress import Progress
-from .recipe import Recipe, Stage
-from .resume import divergence, refuse_changes
-from .state import load_state, random_states, save_state, set_random_states
+from .recipe import Recipe
+from .running import Running
+from .state import save_state
 from .tasks import review_quality
 
-DIVERGED = 100.0  # mean loss of a text; ln 2 is that of no knowledge of two classes
 POOL = 40  # batches whose texts are sorted by length together
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # ids [B, T], mask [B, T], labels [B]
 
@@ -63,8 +59,8 @@ def train_reviews(
         return trainer.state()
 
 
-class ReviewTrainer:
-    """The loop and everything that it carries from epoch to epoch."""
+class ReviewTrainer(Running):
+    """The loop over labelled texts."""
 
     def __init__(
         self,
@@ -76,47 +72,17 @@ class ReviewTrainer:
         stop: Requests,
         constraint: Constraint | None = None,
     ):
-        self.recipe, self.options, self.model, self.reviews = recipe, recipe.training, model, reviews
-        self.path, self.requests, self.constraint = run / "state.pt", stop, constraint or NoConstraint()
-        self.device = Crew(device, 1).device
-        self.position = Position()
-        self.best: dict[str, Any] = {}
-        self.history: list[dict[str, Any]] = []
-        self.generator = torch.Generator().manual_seed(recipe.seed)
-        torch.manual_seed(recipe.seed)
-        model.to(self.device)  # type: ignore[arg-type]
-        self.learner = Learner(model, self.stage, self.constraint)
-        if (state := load_state(self.path)) is not None:
-            self.restore(state)
+        super().__init__(recipe, model, run, Crew(device, 1).device, stop, constraint)
+        self.reviews = reviews
+        self.resume()
         self.progress = Progress(run, recipe.name, self.history, True)
         self.started = time.monotonic()
 
-    @property
-    def stage(self) -> Stage:
-        return self.recipe.stage[self.position.stage]
-
-    @property
-    def seconds(self) -> float:
-        """Time that the run has taken, the resumed parts together."""
-        return self.position.seconds + time.monotonic() - self.started
-
-    def done(self, share: float = 0.0) -> float:
-        """Share of all stages' epochs that is over, with a share of the present one."""
-        lengths = [stage.epochs for stage in self.recipe.stage]
-        return (sum(lengths[: self.position.stage]) + self.position.epoch + share) / sum(lengths)
-
     def run_stages(self) -> None:
         """Epochs, evaluations and saves until the last stage is over."""
-        while True:
-            while not self.position.is_over(self.stage):
-                self.epoch()
-                self.save()
-            if self.position.stage + 1 == len(self.recipe.stage):
-                return
-            self.position = self.position.next_stage(self.position.epoch)
-            if self.stage.start == "best" and self.best:
-                self.model.load_state_dict(self.best["weights"])
-            self.learner = Learner(self.model, self.stage, self.constraint)
+        while not self.position.is_over(self.stage) or self.next_stage():
+            self.epoch()
+            save_state(self.path, self.state())
 
     def epoch(self) -> None:
         """All texts once, and an evaluation."""
@@ -143,65 +109,16 @@ class ReviewTrainer:
 
     def evaluate(self, train_loss: float, norm: torch.Tensor, rate: float, speed: float) -> None:
         """Validation with the weights that would be kept; moves the schedules."""
-        p, stage, model = self.position, self.stage, self.learner.evaluated
+        model = self.learner.evaluated
         model.eval()
-        finite = all(bool(torch.isfinite(weight).all()) for weight in model.parameters())
+        finite = bool(torch.isfinite(norm)) and all(bool(torch.isfinite(weight).all()) for weight in model.parameters())
         with self.constraint.in_force(model):
             loss, quality = review_quality(model, self.reviews.splits["valid"]) if finite else (math.nan, {})
-        if not (loss < DIVERGED and train_loss < DIVERGED and torch.isfinite(norm)):
-            raise divergence(self.recipe, self.path.parent, p.tokens, f"the loss is {loss:.4g} ({train_loss:.4g})")
-        counts = self.constraint.complete(self.done())
-        better = counts and p.judge(loss, stage)
-        if counts and loss < self.best.get("loss", math.inf):
-            epochs = p.epochs_before + p.epoch
-            self.best = {"loss": loss, "weights": copy_of(model), "epochs": epochs, "tokens": p.tokens}
-        if stage.average == "asgd" and not self.learner.average and averaging_starts(p.losses, stage.nonmonotone):
-            self.learner.start_averaging()
-        entry = {
-            "stage": p.stage + 1,
-            "epoch": float(p.epoch),
-            "epochs": stage.epochs,
-            "updates": p.updates,
-            "tokens": p.tokens,
-            "train_loss": train_loss,
-            "valid_loss": loss,
-            **{f"valid_{name}": value for name, value in quality.items()},
-            "best": better,
-            "lr": rate,
-            "gradient_norm": float(norm),
-            "tokens_per_second": round(speed, 1),
-            "seconds": round(self.seconds, 1),
-            **self.constraint.report(model),
-        }
-        self.history.append(entry)
-        ahead = (stage.epochs - p.epoch) * self.seconds / max(1, len(self.history))
-        self.progress.record(entry, self.history, ahead)
-
-    def state(self) -> dict[str, Any]:
-        """Everything that the rest of the run depends on."""
-        self.position.seconds, self.started = self.seconds, time.monotonic()
-        return {
-            "recipe": dataclasses.asdict(self.recipe),
-            "position": dataclasses.asdict(self.position),
-            "history": self.history,
-            "best": self.best,
-            "generator": self.generator.get_state(),
-            "rng": [random_states()],
-            **self.learner.state(),
-        }
-
-    def save(self) -> None:
-        """Writes the state."""
-        save_state(self.path, self.state())
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Puts everything where `state` says."""
-        refuse_changes(state, self.recipe, self.path.parent)
-        self.position, self.history, self.best = Position(**state["position"]), state["history"], state["best"]
-        self.learner = Learner(self.model, self.stage, self.constraint)
-        self.learner.restore(state)
-        self.generator.set_state(state["generator"])
-        set_random_states(state["rng"][0])
+        better = self.judge(loss, train_loss)
+        found = {"train_loss": train_loss, "valid_loss": loss}
+        found |= {f"valid_{name}": value for name, value in quality.items()}
+        ahead = (self.stage.epochs - self.position.epoch) * self.seconds / (len(self.history) + 1)
+        self.record(found, better, rate, norm, speed, ahead)
 
 
 def order_of(split: Split, batch_size: int, generator: torch.Generator) -> Iterator[np.ndarray]:

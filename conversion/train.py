@@ -5,7 +5,6 @@ Letters: B batch, T time, O layer output, H hidden.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 from pathlib import Path
@@ -16,21 +15,19 @@ import torch
 
 from zoo.modeling_rnnlm import RnnLmForCausalLM
 
-from .constraint import Constraint, NoConstraint
+from .constraint import Constraint
 from .crew import Crew
 from .distillation import SoftTargets, check_targets
 from .interruption import Interrupted, Requests, requests_to_stop
-from .learner import Learner, copy_of
 from .objective import Objective, States, keep_states, mean_loss, product_dtype
-from .optim import averaging_starts, learning_rate
-from .position import Position
+from .optim import learning_rate
 from .progress import Progress
-from .recipe import Recipe, Stage
-from .resume import divergence, refuse_changes
-from .state import load_state, random_states, save_state, set_random_states
+from .recipe import Recipe
+from .resume import divergence
+from .running import Running
+from .state import random_states, save_state
 from .streams import Stripes, window_length
 
-DIVERGED = 100.0  # nats per token; no vocabulary needs as many
 Splits = dict[str, np.ndarray]
 VALID_BATCH = 10  # stripes of the validation text while training; final numbers are made at batch 1
 
@@ -72,8 +69,8 @@ def train(
         return trainer.state()
 
 
-class Trainer:
-    """The loop and everything that it carries from update to update."""
+class Trainer(Running):
+    """The loop over stripes of a text."""
 
     def __init__(
         self,
@@ -87,51 +84,26 @@ class Trainer:
         constraint: Constraint | None = None,
         targets: SoftTargets | None = None,
     ):
-        self.recipe, self.options, self.model = recipe, recipe.training, model
-        self.path, self.requests, self.crew, self.device = run / "state.pt", stop, crew, crew.device
-        self.text = Stripes(splits["train"], eos_id, self.options.batch_size, self.crew.rows)
-        self.valid = Stripes(splits["valid"], eos_id, min(VALID_BATCH, len(splits["valid"])))
-        self.constraint, self.targets = constraint or NoConstraint(), targets
         check_targets(recipe, targets, len(splits["train"]))
-
-        self.position = Position()
-        self.best: dict[str, Any] = {}
-        self.history: list[dict[str, Any]] = []
+        super().__init__(recipe, model, run, crew.device, stop, constraint, crew.rank)
+        self.crew, self.targets = crew, targets
+        self.text = Stripes(splits["train"], eos_id, self.options.batch_size, crew.rows)
+        self.valid = Stripes(splits["valid"], eos_id, min(VALID_BATCH, len(splits["valid"])))
         self.carried: States = []  # after the last window
-        self.generator = torch.Generator().manual_seed(recipe.seed)
-        torch.manual_seed(recipe.seed + self.crew.rank)
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)  # since the last evaluation
         self.loss_count = 0
         self.rate, self.norm = 0.0, torch.zeros(())  # of the last update
-        model.to(self.device)  # type: ignore[arg-type]
-        self.learner = Learner(model, self.stage, self.constraint)
-        if (state := load_state(self.path)) is not None:
-            self.restore(state)
+        self.resume()
         dtype = product_dtype(self.options.precision, self.device)
-        self.objective = self.crew.share(Objective(model, self.options, dtype))
-        self.progress = Progress(run, recipe.name, self.history, self.crew.is_main)
+        self.objective = crew.share(Objective(model, self.options, dtype))
+        self.progress = Progress(run, recipe.name, self.history, crew.is_main)
         self.saved = self.started = self.rated = time.monotonic()
         self.rated_tokens = self.position.tokens
-
-    @property
-    def stage(self) -> Stage:
-        return self.recipe.stage[self.position.stage]
 
     @property
     def epochs(self) -> float:
         """Passes of this stage, with fraction."""
         return self.position.epochs(self.text.length)
-
-    @property
-    def done(self) -> float:
-        """Share of all stages' epochs that is over."""
-        lengths = [stage.epochs for stage in self.recipe.stage]
-        return (sum(lengths[: self.position.stage]) + self.epochs) / sum(lengths)
-
-    @property
-    def seconds(self) -> float:
-        """Time that the run has taken, the resumed parts together."""
-        return self.position.seconds + time.monotonic() - self.started
 
     def run_stages(self) -> None:
         """Updates, evaluations and saves until the last stage is over."""
@@ -146,14 +118,10 @@ class Trainer:
             self.control()
 
     def next_stage(self) -> bool:
-        """Goes to the next stage; False where there is none."""
-        if self.position.stage + 1 == len(self.recipe.stage):
-            return False
-        self.position, self.carried = self.position.next_stage(self.epochs), []
-        if self.stage.start == "best" and self.best:
-            self.model.load_state_dict(self.best["weights"])
-        self.learner = Learner(self.model, self.stage, self.constraint)
-        return True
+        """As `Running`; the state does not go over."""
+        is_one = super().next_stage()
+        self.carried = [] if is_one else self.carried
+        return is_one
 
     def update(self) -> None:
         """One window: forward, backward, and a step of the optimizer and the average."""
@@ -179,7 +147,7 @@ class Trainer:
         if p.column >= self.text.length:
             p.epoch, p.column, self.carried = p.epoch + 1, 0, []
             self.progress.epoch_ends()
-        self.norm = self.learner.descend(self.rate * T / options.window, options.clip, self.done)
+        self.norm = self.learner.descend(self.rate * T / options.window, options.clip, self.done())
 
     def evaluate(self) -> None:
         """Validation with the weights that would be kept; moves the schedules."""
@@ -189,34 +157,10 @@ class Trainer:
         with self.constraint.in_force(self.learner.evaluated):
             found = [mean_loss(self.learner.evaluated, self.valid), self.loss_sum.item() / max(self.loss_count, 1)]
         loss, train_loss = self.crew.follow(found)
-        if not (loss < DIVERGED and train_loss < DIVERGED):
-            raise divergence(self.recipe, self.path.parent, p.tokens, f"the loss is {loss:.4g} ({train_loss:.4g})")
-        counts = self.constraint.complete(self.done)
-        better = counts and p.judge(loss, stage)
-        if counts and loss < self.best.get("loss", math.inf):
-            epochs = p.epochs_before + self.epochs
-            self.best = {"loss": loss, "weights": copy_of(self.learner.evaluated), "epochs": epochs, "tokens": p.tokens}
-        if stage.average == "asgd" and not self.learner.average and averaging_starts(p.losses, stage.nonmonotone):
-            self.learner.start_averaging()
-            self.progress.say("averaging starts")
-        entry = {
-            "stage": p.stage + 1,
-            "epoch": round(self.epochs, 6),
-            "epochs": stage.epochs,
-            "updates": p.updates,
-            "tokens": p.tokens,
-            "train_perplexity": math.exp(train_loss),
-            "valid_perplexity": math.exp(loss),
-            "best": better,
-            "lr": self.rate,
-            "gradient_norm": float(self.norm),
-            "tokens_per_second": round(speed, 1),
-            "seconds": round(self.seconds, 1),
-            **self.constraint.report(self.learner.evaluated),
-        }
-        self.history.append(entry)
+        better = self.judge(loss, train_loss)
+        perplexities = {"train_perplexity": math.exp(train_loss), "valid_perplexity": math.exp(loss)}
         ahead = (stage.epochs - self.epochs) * self.text.length * self.options.batch_size / speed
-        self.progress.record(entry, self.history, ahead)
+        self.record(perplexities, better, self.rate, self.norm, speed, ahead)
         self.loss_sum.zero_()
         self.loss_count = 0
         self.rated, self.rated_tokens = time.monotonic(), p.tokens
@@ -233,17 +177,11 @@ class Trainer:
 
     def state(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on; of all processes, on all of them."""
-        self.position.seconds, self.started = self.seconds, time.monotonic()
         return {
-            "recipe": dataclasses.asdict(self.recipe),
-            "position": dataclasses.asdict(self.position),
-            "history": self.history,
-            "best": self.best,
+            **super().state(),
             "carried": self.crew.side_by_side(self.carried),
-            "generator": self.generator.get_state(),
             "rng": self.crew.gather(random_states()),
             "loss": [self.loss_sum.item(), self.loss_count],
-            **self.learner.state(),
         }
 
     def save(self) -> None:
@@ -257,13 +195,7 @@ class Trainer:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Puts everything where `state` says."""
-        refuse_changes(state, self.recipe, self.path.parent)
-        self.position, self.history, self.best = Position(**state["position"]), state["history"], state["best"]
-        self.learner = Learner(self.model, self.stage, self.constraint)
-        self.learner.restore(state)
+        super().restore(state)
         self.carried = self.crew.own(state["carried"])
-        self.generator.set_state(state["generator"])
-        if self.crew.rank < len(state["rng"]):
-            set_random_states(state["rng"][self.crew.rank])
         self.loss_sum += state["loss"][0]
         self.loss_count = state["loss"][1]
