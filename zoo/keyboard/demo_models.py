@@ -86,7 +86,8 @@ def first_words(name: str | Path) -> dict[str, Any]:
 
 
 def _onnx(checkpoint: Path) -> bytes:
-    """A step as ONNX: of the checkpoint's own files or of exported ones the smaller."""
+    """A step as ONNX: of the checkpoint's own files or of exported ones the smaller; never the one that rounds to int8,
+    which suggests other words than the checkpoint."""
     weights = hashlib.sha256((checkpoint / "model.safetensors").read_bytes()).hexdigest()
 
     def write(file: IO[bytes]) -> None:
@@ -98,17 +99,17 @@ def _onnx(checkpoint: Path) -> bytes:
             ) from error
         print(f"{checkpoint.name}: exporting, once ...", file=sys.stderr)
         with tempfile.TemporaryDirectory(prefix="zoo-demo-") as temporary:
-            exporters.export(checkpoint, "onnx", temporary, ("fp32", "int8"))
+            exporters.export(checkpoint, "onnx", temporary, ("fp32", "fp16"))
             file.write(_smallest(Path(temporary)).read_bytes())
 
     if (checkpoint / "onnx" / "model.onnx").is_file():
         return _smallest(checkpoint).read_bytes()
-    return cached(f"page-{weights}.onnx", Path.read_bytes, write)
+    return cached(f"page-{weights}-fp16.onnx", Path.read_bytes, write)
 
 
 def _smallest(folder: Path) -> Path:
     """Of the files of one step; the first of equals, which is exact and keeps a checkpoint's own integers."""
-    files = [folder / "onnx" / f"model{suffix}.onnx" for suffix in ("", "_int8")]
+    files = [folder / "onnx" / f"model{suffix}.onnx" for suffix in ("", "_fp16")]
     return min((file for file in files if file.is_file()), key=lambda file: file.stat().st_size)
 
 
