@@ -12,7 +12,8 @@ def section(measured: dict[str, dict[str, Any]]) -> str:
     found = measured.get("keyboard")
     if not found:
         return ""
-    parts = [_quality(found), _latency([row for stem, row in measured.items() if stem.startswith("keyboard-latency-")])]
+    timed = [row for stem, row in measured.items() if stem.startswith("keyboard-latency-")]
+    parts = [_quality(found), _slips(measured.get("keyboard-slips", {})), _latency(timed)]
     parts += [_agreement(measured.get("keyboard-agreement", {})), _personal(measured.get("personal", {}))]
     return "\n".join(["", "## As a keyboard", "", *(part for part in parts if part)])
 
@@ -57,6 +58,22 @@ def _latency(timed: list[dict[str, Any]]) -> str:
             numbers = [f"{row[what][rank]:.2f}" for what in ("key", "word", "step") for rank in ("p50", "p95")]
             lines.append(f"| {found['device']} | {engine} | {' | '.join(numbers)} |")
     return "\n".join([*lines, "", "Milliseconds; a key is a new bar, a word a step of the model and a new bar.", ""])
+
+
+def _slips(found: dict[str, Any]) -> str:
+    """Words of which letters are typed, all of them right or one wrong."""
+    if not found:
+        return ""
+    lines = ["| typed | right | with a slip |", "|---|---:|---:|"]
+    for typed, row in found["test"].items():
+        if typed != "words":
+            what = "the whole word" if typed == "whole" else f"{typed} letters"
+            lines.append(f"| {what} | {row['right']:.3f} | {row['slipped']:.3f} |")
+    told = (
+        f"Top-3 of {found['test']['words']:,} words of four letters and more of the vocabulary, typed as meant and\n"
+        f"with one letter wrong, missing, too many or swapped; `{found['command']}`."
+    )
+    return "\n".join([*lines, "", told, ""])
 
 
 def _agreement(found: dict[str, Any]) -> str:

@@ -21,6 +21,10 @@ AGREEMENT = {
     "messages": 1000, "keys": 5000, "command": "python -m bench.keyboard_agreement x",
     "engines": {"onnx": {"same_digest": 1.0, "same_suggestions": 0.995, "same_keys": 1.0}},
 }  # fmt: skip
+SLIPS = {
+    "command": "python -m bench.slips x --data DIR",
+    "test": {"words": 4000, "4": {"right": 0.981, "slipped": 0.912}, "whole": {"right": 1.0, "slipped": 0.97}},
+}
 OWN = {"top3": 0.31, "gain_top3": 0.021, "standard_error": 0.003}
 PERSONAL = {
     "command": "python -m bench.personal x",
@@ -40,6 +44,7 @@ def test_numbers_stand_in_their_tables():
             "keyboard": KEYBOARD,
             "keyboard-latency-a-phone": LATENCY,
             "keyboard-agreement": AGREEMENT,
+            "keyboard-slips": SLIPS,
             "personal": PERSONAL,
         }
     )
@@ -49,3 +54,4 @@ def test_numbers_stand_in_their_tables():
     assert "| a phone | numpy | 0.12 | 2.00 | 0.12 | 2.00 | 0.12 | 2.00 |" in text
     assert "| onnx | 100.0% | 99.5% | 100.0% |" in text and "1,000 messages (5,000 bars)" in text
     assert "| critics | 100 | 0.310 | +0.0210 ± 0.0030 | +0.0210 |" in text
+    assert "| 4 letters | 0.981 | 0.912 |" in text and "| the whole word | 1.000 | 0.970 |" in text and "4,000" in text

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..typed_text import STRAIGHT
 
-TYPO = 5.0  # nats that a slip costs: the word must be 148 times as likely
+TYPO = 7.0  # nats that a slip costs, as bench.slips weighs it: the word must be 1,100 times as likely
 APOSTROPHE = 1.0  # nats that a missing apostrophe costs
 SHORTEST = 3  # letters from which a slip is looked for; of a missing apostrophe one fewer
 LONGEST = 20  # letters up to which it is; a longer word is completed only as typed

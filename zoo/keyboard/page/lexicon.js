@@ -2,7 +2,7 @@
 
 import { byCodePoint, LETTER, lengthOf, straight } from "./typed_text.js";
 
-const TYPO = 5, APOSTROPHE = 1; // nats that a slip and a missing apostrophe cost
+const TYPO = 7, APOSTROPHE = 1; // nats that a slip and a missing apostrophe cost
 const SHORTEST = 3, LONGEST = 20, MOST = 40;
 const WIDTH = LONGEST + 1;
 const PARTIAL = new RegExp(`^${LETTER}(?:${LETTER}|')*$`, "u");
