@@ -8,6 +8,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -59,11 +60,18 @@ def put_model(folder: Path, name: str | Path) -> dict[str, Any]:
         "bytes": len(model),
         "packed": sum(map(len, small.values())),
         "words": len(vocabulary.words),
+        "script": script_of(vocabulary.words),
         "corpus": quality.get("corpus"),
         "perplexity": test.get("perplexity"),
         "top3": test.get("top3"),
         "milliseconds": _milliseconds(model),
     }
+
+
+def script_of(words: Sequence[str]) -> str:
+    """The script of most letters of the frequent words: `Cyrl`, else `Latn`; the page has keys for these two."""
+    letters = [letter for word in words[:WORDS] for letter in word if letter.isalpha()]
+    return "Cyrl" if 2 * sum("\u0400" <= letter <= "\u04ff" for letter in letters) > len(letters) else "Latn"
 
 
 def first_words(name: str | Path) -> dict[str, Any]:

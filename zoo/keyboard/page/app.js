@@ -52,6 +52,7 @@ function open(entry) {
   current = entry;
   at("status").textContent = `Loading ${entry.name} … until then a short list suggests`;
   at("progress").hidden = false;
+  keys.script(entry.script);
   client.post({ kind: "open", entry, runtimeBytes: content.runtime.bytes });
   keep("model", entry.name);
 }

@@ -1,6 +1,9 @@
 // The keys of the page: letters and signs, shift, deletion with repetition.
 
-const LETTERS = ["q w e r t y u i o p", "a s d f g h j k l", "shift z x c v b n m delete", "signs , space . enter"];
+const LETTERS = {
+  Latn: ["q w e r t y u i o p", "a s d f g h j k l", "shift z x c v b n m delete", "signs , space . enter"],
+  Cyrl: ["й ц у к е н г ш щ з х ъ", "ф ы в а п р о л д ж э", "shift я ч с м и т ь б ю ё delete", "signs , space . enter"],
+};
 const SIGNS = ["1 2 3 4 5 6 7 8 9 0", "@ # $ & - + ( ) /", "* \" ' : ; ! ? % delete", "letters , space . enter"];
 const NAMES = {
   shift: "Shift", delete: "Delete", space: "Space", enter: "New line", signs: "Numbers and signs", letters: "Letters",
@@ -8,7 +11,8 @@ const NAMES = {
   "?": "Question mark", ":": "Colon", ";": "Semicolon", "/": "Slash", "*": "Star", "(": "Open bracket",
   ")": "Close bracket", "@": "At", "#": "Hash", "&": "And", "+": "Plus", "%": "Percent", $: "Dollar",
 }; // prettier-ignore
-const CAPS = { signs: "123", letters: "ABC", space: "space" };
+const CAPS = { signs: "123", space: "space" };
+const FIRST = { Latn: "ABC", Cyrl: "АБВ" };
 const ICONS = new Set(["shift", "delete", "enter"]);
 const WAIT = 400, AGAIN = 60; // milliseconds until deletion repeats, and between two
 
@@ -20,7 +24,7 @@ export class Keys extends EventTarget {
     this.isUpper = false; // the next letter
     this.isLocked = false; // all of them
     this.isPressed = false; // whether the person asked for it
-    this.show(LETTERS);
+    this.script("Latn");
     element.addEventListener("pointerdown", (event) => this.down(event));
     for (const kind of ["pointerup", "pointercancel", "pointerleave"])
       element.addEventListener(kind, () => clearTimeout(this.repeating));
@@ -29,6 +33,14 @@ export class Keys extends EventTarget {
       if (event.detail === 0 && key) this.press(key);
     });
     element.addEventListener("contextmenu", (event) => event.preventDefault());
+  }
+
+  /** Letters of a script: `Latn` or `Cyrl`. */
+  script(name) {
+    const known = name in LETTERS ? name : "Latn";
+    this.letters = LETTERS[known];
+    this.first = FIRST[known];
+    this.show(this.letters);
   }
 
   show(rows) {
@@ -48,7 +60,7 @@ export class Keys extends EventTarget {
     button.type = "button";
     button.dataset.key = key;
     if (ICONS.has(key)) button.innerHTML = `<svg aria-hidden="true"><use href="#icon-${key}"></use></svg>`;
-    else button.textContent = CAPS[key] ?? key;
+    else button.textContent = key === "letters" ? this.first : CAPS[key] ?? key;
     button.setAttribute("aria-label", NAMES[key] ?? key);
     return button;
   }
@@ -58,7 +70,7 @@ export class Keys extends EventTarget {
     const isUpper = this.isUpper || this.isLocked;
     for (const button of this.element.querySelectorAll("button")) {
       const { key } = button.dataset;
-      if (/^[a-z]$/.test(key)) button.textContent = isUpper ? key.toUpperCase() : key;
+      if (/^\p{Ll}$/u.test(key)) button.textContent = isUpper ? key.toUpperCase() : key;
       if (key === "shift") {
         button.setAttribute("aria-pressed", String(isUpper));
         button.classList.toggle("locked", this.isLocked);
@@ -93,13 +105,13 @@ export class Keys extends EventTarget {
   press(key) {
     if (key === "shift") this.shift();
     else if (key === "signs") this.show(SIGNS);
-    else if (key === "letters") this.show(LETTERS);
+    else if (key === "letters") this.show(this.letters);
     else if (key === "delete") this.dispatchEvent(new Event("delete"));
     else {
-      const isUpper = (this.isUpper || this.isLocked) && /^[a-z]$/.test(key);
+      const isUpper = (this.isUpper || this.isLocked) && /^\p{Ll}$/u.test(key);
       const text = { space: " ", enter: "\n" }[key] ?? (isUpper ? key.toUpperCase() : key);
       this.dispatchEvent(new CustomEvent("type", { detail: text }));
-      if (text === " " && this.element.querySelector("[data-key=letters]")) this.show(LETTERS);
+      if (text === " " && this.element.querySelector("[data-key=letters]")) this.show(this.letters);
     }
   }
 

@@ -9,6 +9,7 @@ import pytest
 from zoo import cli
 from zoo.errors import ZooError
 from zoo.keyboard import demo, demo_runtime
+from zoo.keyboard.demo_models import script_of
 
 from ..invented import write_keyboard
 
@@ -40,6 +41,11 @@ def test_a_changed_page_is_another_version(page_folder, tmp_path):
     assert json.loads(words)["words"] and json.loads(words)["start"]
     assert "first_words.json" in first
     assert (page_folder / "files.js").read_text().split('"')[3] != first.split('"')[3]
+
+
+def test_script_of_the_words():
+    assert script_of(["<unk>", "<eos>", ".", "и", "в", "не", "который", "NASA"]) == "Cyrl"
+    assert script_of(["<unk>", "<eos>", "the", "of", "и"]) == "Latn" == script_of([])
 
 
 def test_types_that_browsers_need(served):

@@ -66,6 +66,28 @@ def test_what_is_typed_otherwise_stays_as_it_is(page):
     assert page.evaluate(TEXT) == text
 
 
+def test_keys_of_another_script(page):
+    """Those of a Cyrillic model; an unknown script has Latin ones."""
+    page.evaluate(
+        """import('./keys.js').then(({Keys}) => {
+            window.other = document.createElement('div');
+            window.typed = '';
+            window.keys = new Keys(other);
+            keys.addEventListener('type', ({detail}) => window.typed += detail);
+            keys.script('Cyrl');
+            keys.starts(true);
+            for (const key of ['ж', 'shift', 'ё', 'signs', '5', 'space', 'э']) keys.press(key);
+            const row = other.querySelector('.row').textContent;
+            keys.press('signs');
+            window.told = [row, other.querySelector('[data-key=letters]').textContent];
+            keys.script('Thai');
+            window.told.push(other.querySelector('.row').textContent);
+        })"""
+    )
+    assert page.evaluate("window.typed") == "Жё5 э"
+    assert page.evaluate("window.told") == ["йцукенгшщзхъ", "АБВ", "qwertyuiop"]
+
+
 def test_keys_of_the_page(page):
     show(page, "th")
     assert page.evaluate(TEXT) == "Th"  # a sentence starts with a capital
