@@ -139,7 +139,7 @@ def measure(folder: Path, data: str | None, words: int, rate: float) -> dict[str
         "expected": worth,
         "best": COSTS[int(np.argmax(worth))],
         "cost": TYPO,
-        "valid": valid,
+        "weighed": valid,
         "test": {"words": test["words"], **rows},
     }
 

@@ -51,7 +51,7 @@ def test_the_command(tmp_path, data, capsys):
     found = json.loads((out / "tiny" / "keyboard-slips.json").read_text())
     assert found["cost"] == TYPO and found["best"] in slips.COSTS
     for typed in ("3", "4", "5", "whole"):
-        right, wrong = found["valid"][typed]["right"], found["valid"][typed]["slipped"]
+        right, wrong = found["weighed"][typed]["right"], found["weighed"][typed]["slipped"]
         assert right == sorted(right), "a dearer slip never hides a word that is typed right"
         assert wrong == sorted(wrong, reverse=True), "nor does it bring back one that is not"
     assert found["test"]["whole"]["right"] == 1, "a whole word brings itself up"
