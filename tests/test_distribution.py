@@ -78,6 +78,7 @@ def test_what_the_wheel_holds(wheel: Path):
     }  # fmt: skip
     needed = {"zoo/catalog.json", "zoo/published.json", "zoo/keyboard/page/index.html", "model_cards/template.md"}
     needed |= {"model_cards/plain_template.md", "bench/opencl/kernels/dense.cl", "conversion/recipes/lstm-200-ptb.toml"}
+    needed |= {f"conversion/exporters/c/{name}" for name in ("rnnlm.h", "rnnlm.c", "rnnlm_private.h", "suggest.c")}
     needed |= {f"zoo/checkpoints/{DEFAULTS[0]}/{name}" for name in ("model.safetensors", "README.md", "tokenizer.json")}
     assert {name for name in needed if (ROOT / name).is_file()} <= set(names)
     assert not [name for name in names if "__pycache__" in name or name.startswith(("tests", "zoo/checkpoints/."))]

@@ -1,4 +1,4 @@
-"""Checkpoints as files of other runtimes: ONNX, ExecuTorch, LiteRT; each checked against torch before it is written.
+"""Checkpoints as files of other runtimes: ONNX, ExecuTorch, LiteRT, C; each checked against torch before it is written.
 
 Nothing of these runtimes is imported before an export to it is asked for.
 """

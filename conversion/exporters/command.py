@@ -1,4 +1,4 @@
-"""Writes a checkpoint as ONNX, ExecuTorch or LiteRT, after the files suggested the same words as torch."""
+"""Writes a checkpoint as ONNX, ExecuTorch, LiteRT or C, after the files suggested the same words as torch."""
 
 from __future__ import annotations
 
@@ -41,7 +41,10 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--to", required=True, choices=tuple(TARGETS), help="the runtime")
     parser.add_argument("--out", metavar="DIR", help="folder to write to (default: NAME if a folder, else ./NAME)")
     parser.add_argument(
-        "--variant", default="all", choices=("all", *VARIANTS["onnx"]), help="precision of the weights (default: all)"
+        "--variant",
+        default="all",
+        choices=("all", *sorted({*sum(VARIANTS.values(), ())})),
+        help="precision of the weights (default: all)",
     )
     parser.add_argument("--corpus", metavar="NAME", help="text for the check: ptb, a folder, a file (default: ptb)")
     parser.add_argument(

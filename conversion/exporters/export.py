@@ -21,9 +21,10 @@ TARGETS = {
     "onnx": ("onnx", "to_onnx", ("onnx", "onnxruntime")),
     "executorch": ("executorch", "to_executorch", ("executorch",)),
     "litert": ("litert", "to_litert", ("litert_torch", "ai_edge_litert")),
+    "c": ("c", "to_c", ()),
 }
 EXTRAS = {"onnx": "export", "executorch": "executorch", "litert": "litert"}
-VARIANTS = {"onnx": ("fp32", "fp16", "int8"), "executorch": ("fp32",), "litert": ("fp32",)}
+VARIANTS = {"onnx": ("fp32", "fp16", "int8"), "executorch": ("fp32",), "litert": ("fp32",), "c": ("stored",)}
 BESIDE = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
 
 
@@ -39,10 +40,11 @@ def export(
 
     Args:
         name: a shipped checkpoint, a folder, or `owner/name[@revision]` on the Hub.
-        to: `onnx`, `executorch` or `litert`.
+        to: `onnx`, `executorch`, `litert` or `c`.
         out: folder that gets `onnx/model.onnx` etc., and config and tokenizer beside it; None: the checkpoint's own
             folder where `name` is one, else a folder of the checkpoint's name here.
-        variants: `all`, or some of fp32, fp16, int8 (ONNX); the others have fp32.
+        variants: `all`, or some of fp32, fp16, int8 (ONNX); C has the numbers as they are stored, the others
+            have fp32.
         corpus, data: text for the check, as in `zoo.corpora.load_corpus`. Neither given: PTB where the environment
             variable ZOO_DATA has it, else text that the model makes.
 
@@ -50,7 +52,7 @@ def export(
         The files written, `check.json` with the measured differences the last of them.
 
     Raises:
-        ZooError: an unknown target or variant, a package that is not installed.
+        ZooError: an unknown target or variant, a package or compiler that is not installed.
         CheckpointError: no such checkpoint, or an exported file that does not compute the same.
         CorpusError: a corpus was named that cannot be read.
     """
@@ -87,12 +89,13 @@ def export(
             report = importlib.import_module(f".{module}", __package__).write(model, text, Path(unchecked), asked)
             weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
             versions = {package: importlib.metadata.version(package.replace("_", "-")) for package in packages}
-            sizes = {file: (Path(unchecked) / file).stat().st_size for file in report["files"]}
+            files = [*report["files"], *report.get("sources", ())]
+            sizes = {file: (Path(unchecked) / file).stat().st_size for file in files}
             told = {"name": folder.name, "command": f"zoo export {folder.name} --to {to} --data DIR"}
             report = {**told, "sha256": weights, "versions": versions, "bytes": sizes, **report}
             (Path(unchecked) / "check.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
             (out / kind).mkdir(exist_ok=True)
-            written = [out / kind / file for file in [*report["files"], "check.json"]]
+            written = [out / kind / file for file in [*files, "check.json"]]
             for path in written:
                 os.replace(Path(unchecked) / path.name, path)
     except BaseException:
