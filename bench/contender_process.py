@@ -98,7 +98,8 @@ class Host:
         """Changes with the weights and with the code that makes the files."""
         digest = hashlib.sha256()
         network = importlib.util.find_spec("bench.peers.network")
-        for path in (self.folder / "model.safetensors", self.module.__file__, network and network.origin):
+        own = getattr(self.module, "SOURCES", ())
+        for path in (self.folder / "model.safetensors", self.module.__file__, network and network.origin, *own):
             digest.update(Path(path).read_bytes() if path else b"")
         return digest.hexdigest()[:16]
 

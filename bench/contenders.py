@@ -29,6 +29,7 @@ CONTENDERS: dict[str, tuple[str, str]] = {
     "plain-torch": ("bench.peers.pytorch", "plain"),
     "torch-int8": ("bench.peers.pytorch", "int8"),
     "numpy": ("bench.peers.numpy_step", "stored"),
+    "c": ("bench.peers.plain_c", "stored"),
     "onnxruntime-fp32": ("bench.peers.onnx_runtime", "fp32"),
     "onnxruntime-int8": ("bench.peers.onnx_runtime", "int8"),
     "onnxruntime-int4": ("bench.peers.onnx_runtime", "int4"),

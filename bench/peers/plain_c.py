@@ -1,0 +1,57 @@
+"""The C step of `zoo export --to c`, compiled for this machine; it computes with the forms as they are stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.contenders import TOP
+from bench.touched import stored_bytes
+from conversion.exporters import c_file
+from conversion.exporters.c_library import CModel, compiled_library, compiler_version, loaded
+
+EXTRA = "bench"
+VARIANTS = ("stored",)
+FILE, LIBRARY = "model.rnnlm", "rnnlm.so"
+FLAGS = ("-std=c99", "-O3", "-march=native")
+SOURCES = [*sorted((Path(c_file.__file__).parent / "c").glob("rnnlm*")), Path(c_file.__file__)]  # made anew with these
+
+
+def prepare(folder: Path, work: Path, variant: str) -> None:
+    """Writes `model.rnnlm` and compiles the library."""
+    (work / FILE).write_bytes(c_file.file_of(folder))
+    compiled_library(SOURCES[0].parent, work / LIBRARY, FLAGS)
+
+
+class CStep:
+    """A step of the library, on one thread."""
+
+    def __init__(self, folder: Path, work: Path):
+        self.folder, self.work = folder, work
+        self.model = CModel(loaded(work / LIBRARY), work / FILE)
+        self.top = min(TOP, self.model.vocabulary)
+        self.logits, self.scratch = np.empty(self.model.vocabulary, np.float32), self.model.scratch()
+        self.state = np.zeros(self.model.state_floats, np.float32)
+
+    def __call__(self, token: int) -> tuple[list[int], list[float]]:
+        self.model.step(token, self.state, self.logits, self.scratch)
+        return self.model.best(self.logits, self.top)
+
+    def reset(self) -> None:
+        self.state[:] = 0
+
+    def describe(self) -> dict[str, Any]:
+        version = compiler_version()
+        return {
+            "format": f"as stored, fp32 activations, plain C, {version}, {' '.join(FLAGS)}",
+            "versions": {"cc": version},
+            "file_bytes": (self.work / FILE).stat().st_size,
+            "touched_bytes": stored_bytes(self.folder),
+        }
+
+
+def open_step(folder: Path, work: Path, variant: str, threads: int) -> CStep:
+    """The step over `model.rnnlm`."""
+    return CStep(folder, work)
