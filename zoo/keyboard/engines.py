@@ -1,4 +1,4 @@
-"""What computes a step, behind one protocol: numpy, torch, ONNX Runtime, OpenCL.
+"""What computes a step, behind one protocol: numpy, torch, ONNX Runtime, OpenCL, C.
 
 A state is the same for all of them, so that a text can go on in another engine: (h [O], c [H or 0]) per layer, float32.
 Letters: V vocabulary, H hidden, O layer output.
@@ -33,11 +33,11 @@ def open_engine(name: str, folder: str | Path) -> Engine:
     """The engine of a name over a checkpoint folder.
 
     Args:
-        name: `numpy`, `torch`, `onnx`, `onnx-fp16`, `onnx-int8` or `opencl`.
+        name: `numpy`, `torch`, `onnx`, `onnx-fp16`, `onnx-int8`, `opencl` or `c`.
 
     Raises:
         ZooError: no such engine, or what it needs is not installed.
-        CheckpointError: the folder is not whole, or has no ONNX files.
+        CheckpointError: the folder is not whole, or has no ONNX or C files.
     """
     if name not in ENGINES:
         raise ZooError(f"there is no engine {name!r}; allowed: {', '.join(ENGINES)}")
@@ -142,6 +142,30 @@ class OpenClEngine:
             return log_softmax(self._model.logits()), self._model.state()
 
 
+class CEngine:
+    """Files that `zoo export NAME --to c` wrote, compiled when the engine is opened."""
+
+    def __init__(self, folder: Path):
+        try:
+            c_library = importlib.import_module("conversion.exporters.c_library")
+        except ImportError as error:
+            raise ZooError("the engine c needs the package conversion; type: pip install rnnlm-zoo") from error
+        path = folder / "c" / "model.rnnlm"
+        if not path.is_file():
+            raise CheckpointError(f"{folder} has no c/{path.name}; type: zoo export {folder} --to c")
+        self._model = c_library.CModel(c_library.library_of(path.parent), path)
+        self.layout = read_layout(folder)
+
+    def step(self, token: int, state: State | None) -> tuple[np.ndarray, State]:
+        """As in `Engine`."""
+        given = zero_state(self.layout) if state is None else state
+        flat = np.concatenate([part for pair in given for part in pair])
+        logits = np.empty(self.layout.vocab_size, np.float32)
+        self._model.step(int(token), flat, logits, self._model.scratch())
+        parts = np.split(flat, np.cumsum([part.size for pair in given for part in pair])[:-1])
+        return log_softmax(logits), tuple(zip(parts[::2], parts[1::2], strict=True))
+
+
 ENGINES: dict[str, Any] = {
     "numpy": NumpyModel,
     "torch": TorchEngine,
@@ -149,4 +173,5 @@ ENGINES: dict[str, Any] = {
     "onnx-fp16": lambda folder: OnnxEngine(folder, "_fp16"),
     "onnx-int8": lambda folder: OnnxEngine(folder, "_int8"),
     "opencl": OpenClEngine,
+    "c": CEngine,
 }

@@ -21,7 +21,7 @@ class KeyboardModel:
 
     Args:
         name: a shipped checkpoint, a folder, or `owner/name[@revision]` on the Hub; None: the default one.
-        engine: `numpy`, `torch`, `onnx`, `onnx-fp16`, `onnx-int8` or `opencl`.
+        engine: `numpy`, `torch`, `onnx`, `onnx-fp16`, `onnx-int8`, `opencl` or `c`.
 
     Raises:
         CheckpointError: unknown, damaged, or no language model of words.

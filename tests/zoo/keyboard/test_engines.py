@@ -1,5 +1,6 @@
 """The same suggestions, states and digest from every engine, over sentences typed a key at a time."""
 
+import contextlib
 import importlib.util
 import json
 import subprocess
@@ -26,6 +27,10 @@ def folder(request, tmp_path_factory):
         from conversion.exporters.export import export
 
         export(folder, "onnx", variants="fp32")
+    with contextlib.suppress(ZooError):  # no compiler
+        from conversion.exporters.export import export
+
+        export(folder, "c")
     return folder
 
 
@@ -41,6 +46,13 @@ def opened(name, folder):
             pytest.skip(str(error))
     if name.startswith("onnx"):
         pytest.importorskip("onnxruntime")
+    if name == "c":
+        from conversion.exporters.c_library import compiler
+
+        try:
+            compiler()
+        except ZooError as error:
+            pytest.skip(str(error))
     return KeyboardModel(folder, name)
 
 
@@ -57,12 +69,12 @@ def typed(keyboard, seed=0):
     return seen
 
 
-@pytest.mark.parametrize("name", ["torch", "onnx", "opencl"])
+@pytest.mark.parametrize("name", ["torch", "onnx", "opencl", "c"])
 def test_same_answers_as_numpy(name, folder):
     assert typed(Keyboard(opened(name, folder), private=True)) == typed(Keyboard(folder, private=True))
 
 
-@pytest.mark.parametrize("name", ["torch", "onnx", "opencl"])
+@pytest.mark.parametrize("name", ["torch", "onnx", "opencl", "c"])
 def test_a_text_goes_on_in_another_engine(name, folder):
     here, there = Keyboard(folder), Keyboard(opened(name, folder))
     for word in ("it", "is", "good"):
@@ -77,7 +89,7 @@ def test_a_text_goes_on_in_another_engine(name, folder):
     )  # OpenCL multiplies 8-bit matrices in 8 bits
 
 
-@pytest.mark.parametrize("name", ["numpy", "torch", "onnx", "opencl"])
+@pytest.mark.parametrize("name", ["numpy", "torch", "onnx", "opencl", "c"])
 def test_a_step_leaves_its_arguments_alone(name, folder):
     engine = opened(name, folder).engine
     _, state = engine.step(3, None)
@@ -92,7 +104,7 @@ def test_a_step_leaves_its_arguments_alone(name, folder):
     assert np.exp(first).sum() == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize("name", ["numpy", "opencl"])
+@pytest.mark.parametrize("name", ["numpy", "opencl", "c"])
 def test_threads_share_a_model(name, folder):
     model, found = opened(name, folder), {}
 
@@ -116,6 +128,11 @@ def test_missing_files_say_what_to_type(tmp_path):
     pytest.importorskip("onnxruntime")
     with pytest.raises(CheckpointError, match=r"has no onnx/model_int8.onnx; type: zoo export .* --to onnx"):
         KeyboardModel(write_keyboard(tmp_path / "tiny"), "onnx-int8")
+
+
+def test_missing_c_files_say_what_to_type(tmp_path):
+    with pytest.raises(CheckpointError, match=r"has no c/model.rnnlm; type: zoo export .* --to c"):
+        KeyboardModel(write_keyboard(tmp_path / "tiny"), "c")
 
 
 def test_missing_packages_say_what_to_type(tmp_path, monkeypatch):
