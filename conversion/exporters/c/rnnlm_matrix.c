@@ -48,18 +48,20 @@ static void scale_rows(const rnnlm *model, const Core *core, size_t first, size_
         for (size_t row = 0; row < rows; row++) out[row] *= work[0];
 }
 
-/* Scales [n] -> each repeated. */
-static void repeat(const float *restrict scales, size_t n, size_t times, float *restrict out)
+/* Scales [rows, G] -> the scale of each byte [rows, pairs]; what a last group is too long is overwritten by the next row. */
+static void repeat(const float *restrict scales, size_t rows, size_t G, size_t times, size_t pairs, float *restrict out)
 {
-    if (times % 8 == 0)
-        for (size_t i = 0; i < n; i++) {
-            float scale = scales[i];
-            for (size_t k = 0; k < times; k += 8, out += 8)
-                for (int j = 0; j < 8; j++) out[j] = scale;
-        }
-    else
-        for (size_t i = 0; i < n; i++)
-            for (size_t k = 0; k < times; k++) *out++ = scales[i];
+    for (size_t row = 0; row < rows; row++, scales += G, out += pairs) {
+        if (times == 8) /* the usual ones, whose loops are unrolled */
+            for (size_t g = 0; g < G; g++)
+                for (size_t k = 0; k < 8; k++) out[8 * g + k] = scales[g];
+        else if (times == 16)
+            for (size_t g = 0; g < G; g++)
+                for (size_t k = 0; k < 16; k++) out[16 * g + k] = scales[g];
+        else
+            for (size_t g = 0; g < G; g++)
+                for (size_t k = 0; k < times; k++) out[times * g + k] = scales[g];
+    }
 }
 
 /* Column 2k is the low half of byte k and 2k + 1 the high one, each stored as q + 8. */
@@ -74,24 +76,18 @@ static void unpack_pairs(const uint8_t *restrict weight, const float *restrict s
 /* Rows of a core that is not sparse as floats [rows, rnnlm_stride]; all but INT4 without their scales. */
 static const float *unpacked(const rnnlm *model, const Core *core, size_t first, size_t rows, float *work)
 {
-    size_t stride = rnnlm_stride(core), pairs = stride / 2, G, times;
+    size_t stride = rnnlm_stride(core), pairs = stride / 2, G;
     float *scales = work + rows * stride, *spread;
-    const uint8_t *weight = (const uint8_t *)rnnlm_array(model, &core->weight);
     if (core->weight.kind == F32) return (const float *)rnnlm_array(model, &core->weight) + first * stride;
     if (core->weight.kind != INT4) {
         floats(model, &core->weight, first * stride, rows * stride, work);
         return work;
     }
     G = rnnlm_groups(core);
-    times = core->group / 2;
     spread = scales + rows * G;
     floats(model, &core->scale, first * G, rows * G, scales);
-    repeat(scales, rows * G, times, spread);
-    if (G * times == pairs)
-        unpack_pairs(weight + first * pairs, spread, rows * pairs, work);
-    else
-        for (size_t row = 0; row < rows; row++)
-            unpack_pairs(weight + (first + row) * pairs, spread + row * G * times, pairs, work + row * stride);
+    repeat(scales, rows, G, core->group / 2, pairs, spread);
+    unpack_pairs((const uint8_t *)rnnlm_array(model, &core->weight) + first * pairs, spread, rows * pairs, work);
     return work;
 }
 
@@ -123,20 +119,26 @@ static void dots(const float *restrict w, size_t rows, size_t stride, const floa
     for (; row < rows; row++, w += stride) y[row] = dot(w, x, N);
 }
 
-/* The numbers of a sparse row meet the x that their columns select. */
-static void multiply_sparse(const rnnlm *model, const Core *core, const float *x, float *y, float *work)
+/* The numbers of some rows meet the x that their columns select, then each row is summed up. */
+static void multiply_sparse(const rnnlm *model, const Core *core, const float *x, float *y, float *restrict work)
 {
     const uint32_t *starts = (const uint32_t *)rnnlm_array(model, &core->starts);
-    const void *indices = rnnlm_array(model, &core->indices);
-    float *met = work + core->columns;
-    for (size_t row = 0; row < core->rows; row++) {
-        size_t first = starts[row], n = starts[row + 1] - first;
+    const uint16_t *narrow = (const uint16_t *)rnnlm_array(model, &core->indices);
+    const uint32_t *wide = (const uint32_t *)rnnlm_array(model, &core->indices);
+    for (size_t row = 0, end; row < core->rows; row = end) {
+        size_t first = starts[row], n;
+        for (end = row + 1; end < core->rows && starts[end + 1] - first <= FEW; end++) continue;
+        n = starts[end] - first;
         floats(model, &core->weight, first, n, work);
         if (core->indices.kind == INT16)
-            for (size_t i = 0; i < n; i++) met[i] = x[((const uint16_t *)indices)[first + i]];
+            for (size_t i = 0; i < n; i++) work[i] *= x[narrow[first + i]];
         else
-            for (size_t i = 0; i < n; i++) met[i] = x[((const uint32_t *)indices)[first + i]];
-        y[row] = dot(work, met, n);
+            for (size_t i = 0; i < n; i++) work[i] *= x[wide[first + i]];
+        for (size_t r = row; r < end; r++) {
+            float sum = 0;
+            for (size_t i = starts[r] - first; i < starts[r + 1] - first; i++) sum += work[i];
+            y[r] = sum;
+        }
     }
 }
 

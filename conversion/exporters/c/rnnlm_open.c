@@ -67,8 +67,9 @@ static int matrix_fits(rnnlm *model, const Matrix *matrix, uint32_t M, uint32_t 
         if (matrix->cores > 1) grow(&model->train, size);
         if ((size = columns * core->columns) > limit) return 0;
         if (matrix->cores > 1) grow(&model->train, size);
-        size = core->starts.count ? 2 * (uint64_t)core->columns : rnnlm_block(core) * (uint64_t)rnnlm_stride(core);
-        if (core->weight.kind == INT4) size += rnnlm_block(core) * (uint64_t)rnnlm_groups(core) * (1 + core->group / 2);
+        size = core->starts.count ? FEW + (uint64_t)core->columns : rnnlm_block(core) * (uint64_t)rnnlm_stride(core);
+        if (core->weight.kind == INT4) /* scales, and those of each pair */
+            size += rnnlm_block(core) * (rnnlm_groups(core) + (uint64_t)rnnlm_stride(core) / 2) + core->group / 2;
         if (size > limit) return 0;
         grow(&model->leaf, size);
         columns *= j;

@@ -18,6 +18,7 @@
 #endif
 
 enum { F32, F16, INT8, INT4, INT16, INT32, KINDS };
+enum { FEW = 2048 }; /* numbers that are floats at once, if a row is not longer: the nearest cache holds them */
 enum { LSTM, CIFG, GRU, RNN, CELLS };
 
 /* The file is a Header, Numbers for the two biases of each layer, Matrix for each matrix, Core for each core; then the
@@ -64,10 +65,10 @@ static inline size_t rnnlm_stride(const Core *core)
     return core->columns + (core->weight.kind == INT4 ? core->columns % 2 : 0);
 }
 
-/* Rows that are unpacked at once, by fours: about 2,000 numbers, which the nearest cache holds with what is beside. */
+/* Rows that are unpacked at once, by fours. */
 static inline size_t rnnlm_block(const Core *core)
 {
-    return core->columns < 512 ? 2048 / core->columns / 4 * 4 : 4;
+    return core->columns < FEW / 4 ? FEW / core->columns / 4 * 4 : 4;
 }
 
 /* x [N] -> y [M]; work as long as rnnlm_open makes it. x and y do not overlap. */
