@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -52,7 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
             folder = folder_of(checkpoint)
             counts = measure(folder)
             sha256 = sha256_of(folder)
-            write(given.out / name / "size.json", {"name": name, "sha256": sha256} | counts)
+            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            write(given.out / name / "size.json", {"name": name, "sha256": sha256} | counts | {"config": config})
             print(f"{name}: {', '.join(f'{count:,} {what}' for what, count in counts.items())}")
     except (ZooError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

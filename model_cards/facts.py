@@ -13,7 +13,7 @@ from zoo import specs
 from zoo.catalog import CLASSIFICATION
 from zoo.errors import CheckpointError
 from zoo.fetching import sha256_of
-from zoo.layout import Layout, read_layout
+from zoo.layout import Layout, layout_of, read_layout
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -127,6 +127,8 @@ def gather(root: Path, name: str, folder: Path | None = None) -> Facts:
         CheckpointError: a file or a result is missing, or a result is not whole or was measured on other weights.
     """
     folder, results = folder or root / "zoo" / "checkpoints" / name, root / "bench" / "results" / name
+    if not folder.exists() and name in derived(root):
+        return _without_files(root, name)
     files = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     sha256 = {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
     sha256.pop("README.md", None)  # the card comes after the catalog
@@ -159,6 +161,44 @@ def gather(root: Path, name: str, folder: Path | None = None) -> Facts:
         structure=metrics.get("structure", {}),
         trained_on=metrics.get("corpus", ""),
         seeds=measured.get("seeds", {}).get("rows", []),
+    )
+
+
+def derived(root: Path) -> list[str]:
+    """Checkpoints that are measured and not here, because a recipe makes them from one that is, without training."""
+    found = []
+    for path in sorted((root / "conversion" / "recipes").glob("*.toml")):
+        recipe, checkpoints = tomllib.loads(path.read_text(encoding="utf-8")), root / "zoo" / "checkpoints"
+        size = root / "bench" / "results" / path.stem / "size.json"
+        if (
+            (checkpoints / recipe.get("parent", " ")).is_dir()
+            and not (checkpoints / path.stem).exists()
+            and not any(step.get("stage") for step in recipe.get("compress", ()))
+            and size.is_file()
+            and "config" in json.loads(size.read_text(encoding="utf-8"))
+        ):
+            found.append(path.stem)
+    return found
+
+
+def _without_files(root: Path, name: str) -> Facts:
+    """Of a checkpoint that its recipe makes: what was measured on its weights."""
+    results = root / "bench" / "results" / name
+    size = json.loads((results / "size.json").read_text(encoding="utf-8"))
+    measured = {path.stem: _result(path, name, size["sha256"]) for path in sorted(results.glob("*.json"))}
+    recipe = (root / "conversion" / "recipes" / f"{name}.toml").read_text(encoding="utf-8").strip()
+    return Facts(
+        name=name,
+        layout=layout_of(size["config"], name),
+        recipe=recipe,
+        sha256={"model.safetensors": size["sha256"]},
+        size=size,
+        quality={stem: found for stem, found in measured.items() if set(SPLITS) <= set(found)},
+        latency=[found for stem, found in measured.items() if stem.startswith("latency-")],
+        agreement=[],
+        predicted=[found for stem, found in measured.items() if stem.startswith("predicted-")],
+        onnx={},
+        steps=[],
     )
 
 

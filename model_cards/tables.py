@@ -10,7 +10,7 @@ from pathlib import Path
 from zoo.errors import ZooError
 
 from . import thesis
-from .facts import SPLITS, Facts, gather
+from .facts import SPLITS, Facts, derived, gather
 from .frontier import frontier
 from .latency import OURS, PHONE, device_of
 from .matching import Row, differs, numbers_of, of_method, perplexity, rows
@@ -30,7 +30,8 @@ paper's 32. "Predicted" is a time on the paper's phone, the {PHONE}, that was co
 measured; measured is the median of `{OURS}` on the device that most checkpoints were timed on. For a row of the thesis
 ours has the same prior, with or without groups, and is sparsified in at least the same parts; where the thesis counts
 words, it has no more of them. "As described": the paper prints another number than its description gives; ours are
-compared with the latter.
+compared with the latter. A name that links to a recipe has no files here: `python -m conversion.build NAME` makes it
+from a checkpoint that has, without training and bit for bit what was measured.
 """
 
 
@@ -43,8 +44,15 @@ def page(checkpoints: list[Facts]) -> str:
     parts += [f"## Thesis, Table {n}: {what}\n\n{thesis.table(n, checkpoints)}\n" for n, what in titles.items()]
     parts.append(f"## Another seed\n\n{by_seed(checkpoints)}\n")
     names = [facts.name for facts in checkpoints if f"[{facts.name}]" in "".join(parts)]
-    parts.append("\n".join(f"[{name}]: ../model_cards/cards/{name}.md" for name in names))
+    parts.append("\n".join(f"[{name}]: {_link(name, checkpoints)}" for name in names))
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _link(name: str, checkpoints: list[Facts]) -> str:
+    """The card of a checkpoint, or the recipe of one without files."""
+    files = next(facts.sha256 for facts in checkpoints if facts.name == name)
+    is_here = set(files) != {"model.safetensors"}
+    return f"../model_cards/cards/{name}.md" if is_here else f"../conversion/recipes/{name}.toml"
 
 
 def table(number: int, checkpoints: list[Facts]) -> str:
@@ -177,7 +185,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     check = parser.parse_args(arguments).check
     try:
         names = sorted(path.parent.name for path in (root / "zoo" / "checkpoints").glob("[!.]*/config.json"))
-        text = page([gather(root, name) for name in names])
+        text = page([gather(root, name) for name in [*names, *derived(root)]])
     except ZooError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -83,7 +83,8 @@ def test_command_writes_the_counts(folder: Path, tmp_path: Path, capsys: pytest.
     assert size.main([str(folder), "--out", str(tmp_path / "results")]) == 0
     written = json.loads((tmp_path / "results" / "tiny" / "size.json").read_text())
     sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    assert written == {"name": "tiny", "sha256": sha256} | size.measure(folder)
+    config = json.loads((folder / "config.json").read_text())
+    assert written == {"name": "tiny", "sha256": sha256, "config": config} | size.measure(folder)
     assert capsys.readouterr().out.startswith("tiny: 46 parameters, 27 nonzeros, ")
 
 

@@ -12,10 +12,11 @@ import pytest
 
 from conversion.recipe import read_recipe
 from model_cards import tables, thesis
-from model_cards.facts import Facts
+from model_cards.facts import Facts, derived, gather
 from model_cards.frontier import frontier
 from model_cards.matching import differs, method, numbers_of, of_method, rows
 from zoo.counts import parameters_of
+from zoo.errors import CheckpointError
 from zoo.layout import layout_of
 
 if sys.version_info >= (3, 11):
@@ -212,3 +213,34 @@ def test_another_seed_stands_below_the_published_one():
         "| [again] | 1 | 3 | 104.00 ± 0.50 | 99.25 ± 0.50 | – |",
         "| [again] | 7 | 3 | 104.00 ± 0.50 | 98.50 ± 0.50 | -0.75 |",
     ]
+
+
+def test_a_checkpoint_that_its_recipe_makes_needs_no_files(tmp_path):
+    """One made without training from one that is here has a row, and its name links to the recipe."""
+    (tmp_path / "zoo" / "checkpoints" / "dense").mkdir(parents=True)
+    recipes, results = tmp_path / "conversion" / "recipes", tmp_path / "bench" / "results"
+    recipes.mkdir(parents=True)
+    stage = '\n[[compress.stage]]\noptimizer = "sgd"\nlr = 1.0\nepochs = 1\n'
+    texts = {
+        "small": 'name = "small"\nparent = "dense"\n[[compress]]\nmethod = "quantize"\n',
+        "tuned": f'name = "tuned"\nparent = "dense"\n[[compress]]\nmethod = "quantize"\n{stage}',
+        "orphan": 'name = "orphan"\nparent = "gone"\n[[compress]]\nmethod = "quantize"\n',
+        "dense": 'name = "dense"\n[[stage]]\n',
+    }
+    fields = config(200, weights=dict.fromkeys(("embed", "input", "recurrent", "head"), INT8))
+    for name, text in texts.items():
+        (recipes / f"{name}.toml").write_text(text)
+        (results / name).mkdir(parents=True)
+        size = {"parameters": 4_651_600, "nonzeros": 4_651_600, "by_rows": 4_651_600, "bytes": 1, "tokenizer_bytes": 1}
+        (results / name / "size.json").write_text(json.dumps({"sha256": "ab", "config": fields, **size}))
+        quality = {"sha256": "ab", "valid": {"perplexity": 95.0}, "test": {"perplexity": 91.0}}
+        (results / name / "ptb.json").write_text(json.dumps(quality))
+    assert derived(tmp_path) == ["small"]
+    found = gather(tmp_path, "small")
+    assert found.parent == "dense" and found.sha256 == {"model.safetensors": "ab"}
+    text = tables.page([found])
+    assert cells(text, "LSTM 200-200 quantization (1 byte per number)")[5] == "[small]"
+    assert "[small]: ../conversion/recipes/small.toml" in text
+    (results / "small" / "ptb.json").write_text(json.dumps({**quality, "sha256": "cd"}))
+    with pytest.raises(CheckpointError, match="was measured on other weights"):
+        gather(tmp_path, "small")
