@@ -124,9 +124,15 @@ int rnnlm_best(const float *logits, int n, int k, int *ids, float *log_probs)
         ids[place] = id;
     }
     if (log_probs && found) {
-        float top = logits[ids[0]], sum = 0;
-        for (int id = 0; id < n; id++) sum += exponential(logits[id] - top);
-        for (int place = 0; place < found; place++) log_probs[place] = logits[ids[place]] - top - logf(sum);
+        float top = logits[ids[0]];
+        double sum = 0; /* of parts, as a float would lose what is small beside the rest */
+        for (int first = 0; first < n; first += 64) {
+            float part = 0;
+            int end = n - first < 64 ? n : first + 64;
+            for (int id = first; id < end; id++) part += exponential(logits[id] - top);
+            sum += part;
+        }
+        for (int place = 0; place < found; place++) log_probs[place] = logits[ids[place]] - top - (float)log(sum);
     }
     return found;
 }

@@ -11,7 +11,7 @@
 /* Sums may be added up in any order, products added unrounded: that lets a compiler make vectors of them, from -O2 on. */
 #if defined(__clang__)
 #if __clang_major__ >= 13
-#pragma clang fp reassociate(on) contract(fast)
+#pragma clang fp reassociate(on)
 #endif
 #elif defined(__GNUC__)
 #pragma GCC optimize("O3", "associative-math", "no-signed-zeros", "no-trapping-math", "fp-contract=fast")

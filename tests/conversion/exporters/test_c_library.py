@@ -128,6 +128,9 @@ def test_the_best_words_in_order(library, tmp_path):
     expected = logits - np.log(np.exp(logits).sum())
     np.testing.assert_allclose(log_probs, expected[ids], atol=1e-6)
     assert model.best(logits, 9)[0] == [1, 3, 5, 2, 0, 4] and model.best(logits, 0) == ([], [])
+    many = np.full(100_000, -18, np.float32)  # each less than a float of 1 can have added to it
+    many[0] = 0
+    assert model.best(many, 1)[1][0] == pytest.approx(-np.log1p(99_999 * np.exp(-18)), abs=1e-6)
     chance = np.random.default_rng(0).integers(0, 50, 1000).astype(np.float32)
     assert model.best(chance, 20)[0] == np.argsort(-chance, kind="stable")[:20].tolist()
 
