@@ -67,7 +67,7 @@ def pages(root: Path) -> dict[Path, str]:
     shown = f"![Size against test perplexity]({PICTURE})" if picture else ""
     timed = f"{latency.table(language)}\n\n{shown}".rstrip()
     made[readme] = _between(text, BEGIN_LATENCY, END_LATENCY, timed, readme)
-    made[root / tables.PAGE] = tables.page(checkpoints)
+    made[root / tables.PAGE] = tables.page(tables.with_derived(root, checkpoints))
     guide = root / keyboard_page.PAGE
     for title, content in keyboard_page.tables(checkpoints).items():
         known = made.get(guide) or guide.read_text(encoding="utf-8")

@@ -35,6 +35,11 @@ from a checkpoint that has, without training and bit for bit what was measured.
 """
 
 
+def with_derived(root: Path, checkpoints: list[Facts]) -> list[Facts]:
+    """The checkpoints, and those without files that the tables show too."""
+    return [*checkpoints, *(gather(root, name) for name in derived(root))]
+
+
 def page(checkpoints: list[Facts]) -> str:
     """The page in Markdown."""
     parts = [INTRODUCTION, f"## By size\n\n{frontier(checkpoints)}\n", f"## By method\n\n{by_method(checkpoints)}\n"]
@@ -185,7 +190,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     check = parser.parse_args(arguments).check
     try:
         names = sorted(path.parent.name for path in (root / "zoo" / "checkpoints").glob("[!.]*/config.json"))
-        text = page([gather(root, name) for name in [*names, *derived(root)]])
+        text = page(with_derived(root, [gather(root, name) for name in names]))
     except ZooError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
