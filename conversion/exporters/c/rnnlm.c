@@ -7,16 +7,18 @@
 /* e^x within 2e-7 of it for x near 0, without a branch, so that loops over it become vectors (Cephes, exp2f). */
 static inline float exponential(float x)
 {
-    float t = x * 1.442695041f, power, fraction;
-    int32_t biased;
+    float t = x * 1.442695041f, fraction;
+    union {
+        uint32_t bits;
+        float value;
+    } power;
     t = t > -126 ? t : -126; /* also what is no number */
     t = t < 127 ? t : 127;
-    biased = (int32_t)(t + 127.5f);
-    fraction = t - (float)(biased - 127); /* -1/2 to 1/2 */
-    biased = (int32_t)((uint32_t)biased << 23);
-    memcpy(&power, &biased, sizeof power);
-    return power * (1 + fraction * (0.6931472028f + fraction * (0.2402264791f + fraction * (0.05550332471f + fraction *
-           (0.009618437357f + fraction * (0.001339887440f + fraction * 0.0001535336188f))))));
+    power.bits = (uint32_t)(int32_t)(t + 127.5f);
+    fraction = t - (float)((int32_t)power.bits - 127); /* -1/2 to 1/2 */
+    power.bits <<= 23;
+    return power.value * (1 + fraction * (0.6931472028f + fraction * (0.2402264791f + fraction * (0.05550332471f + fraction
+           * (0.009618437357f + fraction * (0.001339887440f + fraction * 0.0001535336188f))))));
 }
 
 static inline float sigmoid(float x)

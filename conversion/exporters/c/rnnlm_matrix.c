@@ -10,10 +10,12 @@
 /* A half as a float: the exponent moves to its place and is put right. Some processors are slow with those below 6e-5. */
 static inline float half(uint16_t bits)
 {
-    uint32_t moved = (uint32_t)(bits & 0x8000u) << 16 | (uint32_t)(bits & 0x7fffu) << 13;
-    float value;
-    memcpy(&value, &moved, sizeof value);
-    return value * 5192296858534827628530496329220096.0f; /* 2^112 */
+    union {
+        uint32_t bits;
+        float value;
+    } moved;
+    moved.bits = (uint32_t)(bits & 0x8000u) << 16 | (uint32_t)(bits & 0x7fffu) << 13;
+    return moved.value * 5192296858534827628530496329220096.0f; /* 2^112 */
 }
 
 /* n numbers from `first` on, as floats; not of INT4. */
