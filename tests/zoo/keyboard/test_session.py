@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from zoo.errors import ZooError
 from zoo.keyboard import Keyboard, KeyboardModel, Personal, Transform
+from zoo.keyboard.lexicon import TYPO
 from zoo.keyboard.session import UNDO
 
 from .invented import WORDS, applied, scripted, texts, type_all, write_keyboard
@@ -58,7 +60,7 @@ def test_slips_are_mended_at_a_cost(keyboard):
     keyboard.commit("it")
     mended = keyboard.suggest("goud")
     assert (texts(mended), mended[0].source) == (["good", "goud"], "lexicon")
-    assert mended[0].probability == pytest.approx(keyboard.suggest("good")[-1].probability * 2.718281828**-5, rel=1e-3)
+    assert mended[0].probability == pytest.approx(keyboard.suggest("good")[-1].probability * np.exp(-TYPO), rel=1e-3)
     assert texts(keyboard.suggest("dont")) == ["don't", "dont"]
     assert texts(keyboard.suggest("im")) == ["I'm", "im"]
 
