@@ -19,6 +19,7 @@ from .settings import Settings
 
 LEAVES = (Dense, Int8, Int4)
 FLOATS, INTS, BYTES = "const float", "const int", "const uchar"  # what a kernel reads; without const: writes
+TOGETHER = 16  # sums of a train's core side by side in registers
 WITH_TOKEN = ("row", "train_row", "sparse_row")
 
 
@@ -148,14 +149,22 @@ class Plan:
             if B == done == 1 and m > 0:
                 self.product(core, form.cores[m], x, into)
             else:
-                packed = self.matrix(core, form.cores[m], in_order(M, self.settings), self.half)
+                packed = self._core(core, form.cores[m], M)
                 self.touched += packed.touched
                 ends = known if m == 0 else {"START": 0, "AT": 0}
                 added = self.bias(core, bias if m == 0 else None, M * done)
                 args = [(BYTES, f"{core}.w"), (BYTES, f"{core}.s"), (FLOATS, added), (FLOATS, x), ("float", into)]
                 fields = {"NUMBER(w, s, m, n)": packed.number, "B": B, "M": M, "N": width, "C": done}
-                self.call("train", {**fields, **ends}, args, items=B * M * max(1, done // self.settings.vec))
+                fields |= {"IS_HALF": int(packed.number.startswith("at_f16")), "TOGETHER": TOGETHER}
+                across = self.settings.vec
+                items = -(-M // across) if done == 1 and B <= TOGETHER else B * M * max(1, done // across)
+                self.call("train", {**fields, **ends}, args, items=items)
             x, done = into, done * form.row_modes[m]
+
+    def _core(self, name: str, core: Any, rows: int) -> Packed:
+        """A core of a train in floats: there are few numbers, and each is read many times."""
+        floats = core if isinstance(core, Dense) else Dense(core.rows(slice(None)))
+        return self.matrix(name, floats, in_order(rows, self.settings), self.half and floats is core)
 
     def _sparse(self, name: str, form: Sparse, order: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         """Macros and buffers of a sparse matrix; `order`: the table needed, `rows` of places or `places` of rows."""
@@ -202,7 +211,7 @@ class Plan:
         for m, core in enumerate(form.cores):
             stride //= form.row_modes[m]
             rows, columns = form.bonds[m] * form.row_modes[m], form.column_modes[m] * form.bonds[m + 1]
-            packed = self.matrix(f"{name}.core{m}", core, in_order(rows, self.settings), self.half)
+            packed = self._core(f"{name}.core{m}", core, rows)
             self.touched += 0 if shared else packed.touched // form.row_modes[m]
             into = x if m == len(form.cores) - 1 else self.vector(f"{name}.digits{m}", B * columns)
             fields = {"NUMBER(w, s, m, n)": packed.number, "B": B, "COLUMNS": columns, "R": form.bonds[m]}
