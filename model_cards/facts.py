@@ -127,8 +127,6 @@ def gather(root: Path, name: str, folder: Path | None = None) -> Facts:
         CheckpointError: a file or a result is missing, or a result is not whole or was measured on other weights.
     """
     folder, results = folder or root / "zoo" / "checkpoints" / name, root / "bench" / "results" / name
-    if not folder.exists() and name in derived(root):
-        return _without_files(root, name)
     files = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     sha256 = {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
     sha256.pop("README.md", None)  # the card comes after the catalog
@@ -136,31 +134,23 @@ def gather(root: Path, name: str, folder: Path | None = None) -> Facts:
         if needed not in sha256:
             raise CheckpointError(f"{folder} lacks {needed}; build it: python -m conversion.build {name}")
     weights = sha256["model.safetensors"]
-    measured = {path.stem: _result(path, name, weights) for path in sorted(results.glob("*.json"))}
-    quality = {stem: found for stem, found in measured.items() if set(SPLITS) <= set(found)}
+    measured = _measured(results, name, weights)
     if "size" not in measured:
         raise CheckpointError(f"{name} has no {results / 'size.json'}; measure it: python -m bench.size {name}")
-    if not quality:
+    known = _by_kind(measured)
+    if not known["quality"]:
         raise CheckpointError(f"{name} has no quality in {results}; measure it: python -m bench.quality {name}")
     path = folder / "metrics.json"
     metrics = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    latency = [found for stem, found in measured.items() if stem.startswith("latency-")]
     return Facts(
         name=name,
         layout=read_layout(folder),
         recipe=(folder / "recipe.toml").read_text(encoding="utf-8").strip(),
         sha256=sha256,
-        size=measured["size"],
-        quality=quality,
-        latency=sorted(latency, key=lambda found: (found["device"], found["protocol"]["threads"])),
-        agreement=[found for stem, found in measured.items() if stem.startswith("opencl-")],
-        predicted=[found for stem, found in measured.items() if stem.startswith("predicted-")],
-        onnx=measured.get("onnx", {}),
-        keyboard={stem: found for stem, found in measured.items() if stem.startswith(("keyboard", "personal"))},
         steps=metrics.get("steps", []),
         structure=metrics.get("structure", {}),
         trained_on=metrics.get("corpus", ""),
-        seeds=measured.get("seeds", {}).get("rows", []),
+        **known,
     )
 
 
@@ -181,25 +171,41 @@ def derived(root: Path) -> list[str]:
     return found
 
 
-def _without_files(root: Path, name: str) -> Facts:
-    """Of a checkpoint that its recipe makes: what was measured on its weights."""
+def gather_derived(root: Path, name: str) -> Facts:
+    """Of a checkpoint of `derived`: its recipe, and what was measured on the weights that it makes."""
     results = root / "bench" / "results" / name
     size = json.loads((results / "size.json").read_text(encoding="utf-8"))
-    measured = {path.stem: _result(path, name, size["sha256"]) for path in sorted(results.glob("*.json"))}
-    recipe = (root / "conversion" / "recipes" / f"{name}.toml").read_text(encoding="utf-8").strip()
     return Facts(
         name=name,
         layout=layout_of(size["config"], name),
-        recipe=recipe,
+        recipe=(root / "conversion" / "recipes" / f"{name}.toml").read_text(encoding="utf-8").strip(),
         sha256={"model.safetensors": size["sha256"]},
-        size=size,
-        quality={stem: found for stem, found in measured.items() if set(SPLITS) <= set(found)},
-        latency=[found for stem, found in measured.items() if stem.startswith("latency-")],
-        agreement=[],
-        predicted=[found for stem, found in measured.items() if stem.startswith("predicted-")],
-        onnx={},
         steps=[],
+        **_by_kind(_measured(results, name, size["sha256"])),
     )
+
+
+def _measured(results: Path, name: str, weights: str) -> dict[str, dict[str, Any]]:
+    """The results of a checkpoint by the stems of their files, all of the weights with this sha256."""
+    return {path.stem: _result(path, name, weights) for path in sorted(results.glob("*.json"))}
+
+
+def _by_kind(measured: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The fields of `Facts` that results fill."""
+
+    def of(*kinds: str) -> dict[str, dict[str, Any]]:
+        return {stem: found for stem, found in measured.items() if stem.startswith(kinds)}
+
+    return {
+        "size": measured["size"],
+        "quality": {stem: found for stem, found in measured.items() if set(SPLITS) <= set(found)},
+        "latency": sorted(of("latency-").values(), key=lambda found: (found["device"], found["protocol"]["threads"])),
+        "agreement": list(of("opencl-").values()),
+        "predicted": list(of("predicted-").values()),
+        "onnx": measured.get("onnx", {}),
+        "keyboard": of("keyboard", "personal"),
+        "seeds": measured.get("seeds", {}).get("rows", []),
+    }
 
 
 def _result(path: Path, name: str, weights: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from zoo.errors import ZooError
 
 from . import thesis
-from .facts import SPLITS, Facts, derived, gather
+from .facts import SPLITS, Facts, derived, gather, gather_derived
 from .frontier import frontier
 from .latency import OURS, PHONE, device_of
 from .matching import Row, differs, numbers_of, of_method, perplexity, rows
@@ -37,7 +37,7 @@ from a checkpoint that has, without training and bit for bit what was measured.
 
 def with_derived(root: Path, checkpoints: list[Facts]) -> list[Facts]:
     """The checkpoints, and those without files that the tables show too."""
-    return [*checkpoints, *(gather(root, name) for name in derived(root))]
+    return [*checkpoints, *(gather_derived(root, name) for name in derived(root))]
 
 
 def page(checkpoints: list[Facts]) -> str:

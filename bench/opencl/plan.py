@@ -94,11 +94,14 @@ class Plan:
         )
         self.calls.append(Call(file, written, tuple(args), **more))
 
-    def matrix(self, name: str, leaf: Any, order: np.ndarray, half: bool) -> Packed:
-        """The buffers `name.w` and `name.s` of a matrix, made once where embedding and head share it."""
+    def matrix(self, name: str, leaf: Any, order: np.ndarray, half: bool, unpacked: bool = False) -> Packed:
+        """The buffers `name.w` and `name.s` of a matrix, made once where embedding and head share it.
+
+        unpacked: integers become floats, in 32 bits, whatever the plan does with others.
+        """
         if name not in self.packed:
-            if self.unpacked and not isinstance(leaf, Dense):
-                leaf = Dense(leaf.rows(slice(None)))
+            if (self.unpacked or unpacked) and not isinstance(leaf, Dense):
+                leaf, half = Dense(leaf.rows(slice(None))), False
             packed = self.packed[name] = pack(leaf, order, self.settings, half)
             self.array(f"{name}.w", packed.weight)
             self.array(f"{name}.s", packed.scale)
@@ -155,7 +158,7 @@ class Plan:
                 added = self.bias(core, bias if m == 0 else None, M * done)
                 args = [(BYTES, f"{core}.w"), (BYTES, f"{core}.s"), (FLOATS, added), (FLOATS, x), ("float", into)]
                 fields = {"NUMBER(w, s, m, n)": packed.number, "B": B, "M": M, "N": width, "C": done}
-                fields |= {"IS_HALF": int(packed.number.startswith("at_f16")), "TOGETHER": TOGETHER}
+                fields |= {"IS_HALF": int(self.half and isinstance(form.cores[m], Dense)), "TOGETHER": TOGETHER}
                 across = self.settings.vec
                 items = -(-M // across) if done == 1 and B <= TOGETHER else B * M * max(1, done // across)
                 self.call("train", {**fields, **ends}, args, items=items)
@@ -163,8 +166,7 @@ class Plan:
 
     def _core(self, name: str, core: Any, rows: int) -> Packed:
         """A core of a train in floats: there are few numbers, and each is read many times."""
-        floats = core if isinstance(core, Dense) else Dense(core.rows(slice(None)))
-        return self.matrix(name, floats, in_order(rows, self.settings), self.half and floats is core)
+        return self.matrix(name, core, in_order(rows, self.settings), self.half, unpacked=True)
 
     def _sparse(self, name: str, form: Sparse, order: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         """Macros and buffers of a sparse matrix; `order`: the table needed, `rows` of places or `places` of rows."""

@@ -12,7 +12,7 @@ import pytest
 
 from conversion.recipe import read_recipe
 from model_cards import tables, thesis
-from model_cards.facts import Facts, derived, gather
+from model_cards.facts import Facts, derived, gather_derived
 from model_cards.frontier import frontier
 from model_cards.matching import differs, method, numbers_of, of_method, rows
 from zoo.counts import parameters_of
@@ -236,11 +236,11 @@ def test_a_checkpoint_that_its_recipe_makes_needs_no_files(tmp_path):
         quality = {"sha256": "ab", "valid": {"perplexity": 95.0}, "test": {"perplexity": 91.0}}
         (results / name / "ptb.json").write_text(json.dumps(quality))
     assert derived(tmp_path) == ["small"]
-    found = gather(tmp_path, "small")
+    found = gather_derived(tmp_path, "small")
     assert found.parent == "dense" and found.sha256 == {"model.safetensors": "ab"}
     text = tables.page([found])
     assert cells(text, "LSTM 200-200 quantization (1 byte per number)")[5] == "[small]"
     assert "[small]: ../conversion/recipes/small.toml" in text
     (results / "small" / "ptb.json").write_text(json.dumps({**quality, "sha256": "cd"}))
     with pytest.raises(CheckpointError, match="was measured on other weights"):
-        gather(tmp_path, "small")
+        gather_derived(tmp_path, "small")
