@@ -119,7 +119,7 @@ class OnnxEngine:
 class OpenClEngine:
     """The step of `bench.opencl` in fp32, integers unpacked; one device queue, so that threads take turns.
 
-    Products of integers round what they multiply, which changes three bars of a hundred.
+    Products of integers round what they multiply, which changes a few bars.
     """
 
     def __init__(self, folder: Path):
