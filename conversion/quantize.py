@@ -36,7 +36,8 @@ class Spec:
 
     Args:
         roles: matrices, as `matrices.select` takes them. Dense ones become `int8` or `int4`, of low-rank and Tensor
-            Train ones every factor, of sparse ones the stored numbers (8 bits, with a scale per row).
+            Train ones every factor, of sparse ones the stored numbers (8 bits, with a scale per row). What has 8 bits
+            may become `int4`.
         bits: 8 or 4.
         scheme: of 8 bits: `row`: symmetric with a scale per row; `range`: 256 equal steps over the whole range of a
             matrix (Grachev et al. 2019, section 4.1).
@@ -78,7 +79,7 @@ def plan(config: RnnLmConfig, spec: Spec) -> RnnLmConfig:
     """The config of the quantized model.
 
     Raises:
-        RecipeError: roles that the model has not, matrices that are quantized already, 4 bits for a sparse one.
+        RecipeError: roles that the model has not, matrices that have as few bits already, 4 bits for a sparse one.
     """
     fields = {"tie_word_embeddings": False} if spec.untie else {}
     config = config_with(config, {}, **fields)
@@ -199,17 +200,18 @@ def restored(part: Any, tensors: dict[str, torch.Tensor], spec: Spec) -> torch.T
 def _names(config: RnnLmConfig, spec: Spec) -> list[str]:
     """The matrices to quantize."""
     names = select(config, spec.roles)
-    done = [name for name in names if _is_quantized(spec_of(config, name))]
+    done = [name for name in names if _bits(spec_of(config, name)) <= spec.bits]
     if done:
-        left = [name for name in config.shapes if not _is_quantized(spec_of(config, name))]
+        left = [name for name in config.shapes if _bits(spec_of(config, name)) > spec.bits]
         give = f"give roles among {', '.join(left)}" if left else "nothing is left to quantize"
-        raise RecipeError(f"quantized already: {', '.join(done)}; {give}")
+        raise RecipeError(f"quantized already, to {spec.bits} bits or fewer: {', '.join(done)}; {give}")
     return names
 
 
-def _is_quantized(form: dict[str, Any]) -> bool:
-    """Whether the numbers of a form, or of its factors, are whole already."""
-    return {form["form"], form.get("values", DENSE)["form"]} & {"int8", "int4"} != set()
+def _bits(form: dict[str, Any]) -> int:
+    """Bits of a number of a form, or of its factors."""
+    kinds = {form["form"], form.get("values", DENSE)["form"]}
+    return 8 if "int8" in kinds else 4 if "int4" in kinds else 32
 
 
 def _form(config: RnnLmConfig, name: str, spec: Spec) -> dict[str, Any]:
@@ -219,4 +221,4 @@ def _form(config: RnnLmConfig, name: str, spec: Spec) -> dict[str, Any]:
         if spec.bits != 8:
             raise RecipeError(f"bits = {spec.bits} for {name}, which is sparse; sparse numbers have 8 bits: bits = 8")
         return {**form, "values": {"form": "int8"}}
-    return spec.leaf if form["form"] == "dense" else {**form, "values": spec.leaf}
+    return spec.leaf if form["form"] in LEAVES else {**form, "values": spec.leaf}

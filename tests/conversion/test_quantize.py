@@ -249,12 +249,32 @@ def test_bad_specs_are_refused(fields: dict, say: str):
 
 
 def test_what_cannot_be_quantized_is_refused():
-    with pytest.raises(RecipeError, match=r"quantized already: embed, .*nothing is left"):
+    with pytest.raises(RecipeError, match=r"quantized already, to 8 bits or fewer: embed, .*nothing is left"):
         plan(model_of(form="low_rank-int8").config, Spec())
     part = plan(model_of().config, Spec(roles=("embed",)))
-    with pytest.raises(RecipeError, match=r"quantized already: embed; give roles among input.0, .*output_projection"):
+    with pytest.raises(RecipeError, match=r"8 bits or fewer: embed; give roles among input.0, .*output_projection"):
         plan(part, Spec())
     with pytest.raises(RecipeError, match=r"bits = 4 for embed, which is sparse.*bits = 8"):
         plan(model_of(form="sparse").config, Spec(bits=4))
     with pytest.raises(RecipeError, match="head is tied"):
         plan(model_of(tied=True).config, Spec(roles=("head",)))
+
+
+@pytest.mark.parametrize("form", ["dense", "low_rank", "tensor_train"])
+def test_eight_bits_may_become_four_but_four_stay(form: str):
+    wide = compress(model_of(form=form), Spec())
+    names = [name for name in wide.config.shapes if name.startswith("input")]
+    narrow = compress(wide, Spec(roles=("input",), bits=4, group=8))
+    for name in wide.config.shapes:
+        before, after = (matrix_of(model, name).to_dense() for model in (wide, narrow))
+        kind = spec_of(narrow.config, name).get("values", spec_of(narrow.config, name))["form"]
+        assert kind == ("int4" if name in names else "int8")
+        if name not in names:
+            torch.testing.assert_close(after, before, rtol=0, atol=0)
+        elif form == "dense":
+            steps = before.abs().amax() / 7
+            assert 0 < (after - before).abs().max() <= steps / 2 * 1.01
+    with pytest.raises(RecipeError, match="8 bits or fewer: embed"):
+        plan(narrow.config, Spec())
+    with pytest.raises(RecipeError, match=r"4 bits or fewer: input\.0"):
+        plan(narrow.config, Spec(roles=("input",), bits=4))

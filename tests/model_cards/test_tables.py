@@ -60,6 +60,11 @@ LR_HEAD = {"head": {"form": "low_rank", "rank": 50, "values": INT8}}
     [
         (config(200), "", "LSTM 200-200"),
         (config(30, cell="gru"), "", "GRU 650-650"),
+        (
+            config(30, cell="rnn", weights=dict.fromkeys(("embed", "input", "recurrent", "head"), INT8)),
+            "",
+            "RNN 650-650",
+        ),
         (config(20, 9, projection_size=9, tie_word_embeddings=True), "", "LR LSTM 650-650"),
         (config(20, 9, projection_size=9, cell="rnn", weights={"input": INT8}), "", "LR RNN 650-650"),
         (
