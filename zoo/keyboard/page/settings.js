@@ -4,6 +4,7 @@ import { today } from "./personal.js";
 import { download, keep, kept } from "./store.js";
 
 const PAUSE = 1000; // milliseconds between two savings of what was learnt
+const SURE = 5000; // milliseconds in which a second tap counts
 const at = (id) => document.getElementById(id);
 
 /** @param {string[]} blocked the words that are blocked by default. @param {(text: string, undo?: Function) => void} say */
@@ -43,6 +44,28 @@ export function settingsPanel(client, blocked, say) {
     say(count ? `Forgotten: ${count.toLocaleString("en")} ${words}, ${told}` : `Nothing to forget: ${told}`);
   }
 
+  /** What cannot be undone is done at the second tap; the first one asks, for as long as SURE. */
+  function twice(button, question, act) {
+    const label = button.textContent;
+    let asked = 0;
+    const rest = () => {
+      clearTimeout(asked);
+      asked = 0;
+      button.textContent = label;
+    };
+    button.addEventListener("blur", rest);
+    button.addEventListener("click", () => {
+      if (asked) {
+        rest();
+        act();
+      } else {
+        button.textContent = question;
+        say(question);
+        asked = setTimeout(rest, SURE);
+      }
+    });
+  }
+
   at("theme").value = kept("theme", "");
   at("theme").addEventListener("change", colour);
   at("block").checked = kept("block", true);
@@ -55,7 +78,7 @@ export function settingsPanel(client, blocked, say) {
     apply();
   });
   at("forget-day").addEventListener("click", () => forget("day", today(), "all of today"));
-  at("forget-all").addEventListener("click", () => forget("all", null, "all that was learnt"));
+  twice(at("forget-all"), "Tap again to forget all", () => forget("all", null, "all that was learnt"));
   at("forget-word").addEventListener("submit", (event) => {
     event.preventDefault();
     const word = at("word").value.trim();

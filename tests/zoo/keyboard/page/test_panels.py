@@ -30,7 +30,7 @@ def test_offensive_words(page):
 
 
 def test_words_are_learnt_kept_and_forgotten(page):
-    page.evaluate("document.querySelector('#forget-all').click()")
+    forget_all(page)
     typed(page, "Zorkmid is it. Zorkmid is it. ")
     assert "Zorkmid" in typed(page, "Zork")
     page.touch("#private")
@@ -46,6 +46,29 @@ def test_words_are_learnt_kept_and_forgotten(page):
     page.evaluate("document.querySelector('#forget-word').requestSubmit()")
     page.wait(f"!{BAR}.includes('Zorkmid')")
     page.wait("!localStorage['rnnlm-keyboard.personal'].includes('zorkmid')")
+
+
+def forget_all(page) -> None:
+    """A tap that asks and one that does it."""
+    for _ in range(2):
+        page.evaluate("document.querySelector('#forget-all').click()")
+    page.wait("document.querySelector('#forget-all').textContent === 'Forget all'")
+
+
+def test_everything_is_forgotten_at_a_second_tap_only(page):
+    typed(page, "Zorkmid is it. Zorkmid is it. ")
+    page.touch("#open-settings")
+    page.touch("#forget-all")
+    page.wait("document.querySelector('#forget-all').textContent.startsWith('Tap again')")
+    page.touch("#settings button")  # closes it, and with it the question
+    page.wait("document.querySelector('#forget-all').textContent === 'Forget all'")
+    assert "Zorkmid" in typed(page, "Zork")
+    page.touch("#open-settings")
+    page.touch("#forget-all")
+    page.touch("#forget-all")
+    page.wait("document.querySelector('#settings #toast:not([hidden])')?.textContent.startsWith('Forgotten')")
+    page.touch("#settings button")
+    page.wait(f"!{BAR}.includes('Zorkmid')")
 
 
 def test_what_is_said_in_a_panel_can_be_read_there_and_covers_no_button(page):
