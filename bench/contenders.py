@@ -12,6 +12,7 @@ something, and has four names:
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -40,6 +41,12 @@ CONTENDERS: dict[str, tuple[str, str]] = {
     "openvino-int8": ("bench.peers.openvino", "int8"),
     "executorch-fp32": ("bench.peers.executorch", "fp32"),
     "executorch-int8": ("bench.peers.executorch", "int8"),
+    "ncnn-fp32": ("bench.peers.ncnn", "fp32"),
+    "ncnn-fp16": ("bench.peers.ncnn", "fp16"),
+    "ncnn-int8": ("bench.peers.ncnn", "int8"),
+    "mnn-fp32": ("bench.peers.mnn", "fp32"),
+    "mnn-int8": ("bench.peers.mnn", "int8"),
+    "mnn-int4": ("bench.peers.mnn", "int4"),
     "torch-cuda": ("bench.peers.cuda", "eager"),
     "torch-cuda-graph": ("bench.peers.cuda", "graph"),
     "cudnn": ("bench.peers.cuda", "cudnn"),
@@ -84,6 +91,17 @@ def interpreter_of(name: str, interpreters: dict[str, Path]) -> Path | None:
     """The interpreter given for a contender or for a first part of its name; the longest such one, None without."""
     fitting = [prefix for prefix in interpreters if name == prefix or name.startswith(f"{prefix}-")]
     return interpreters[max(fitting, key=len)] if fitting else None
+
+
+def best_of(logits: Any, count: int) -> tuple[list[int], list[float]]:
+    """The ids and logits of the `count` largest of an array [V], which it spoils: for libraries that cannot choose."""
+    ids, values = [], []
+    for _ in range(count):  # for three words quicker than any sorting
+        best = int(logits.argmax())
+        ids.append(best)
+        values.append(float(logits[best]))
+        logits[best] = -math.inf
+    return ids, values
 
 
 def files_in(work: Path) -> int:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::U
 TOKENS = [2, 5, 3, 30, 2, 2, 7, 9, 11, 4, 1, 0]
 PEERS = {name: place for name, place in CONTENDERS.items() if place[0].startswith("bench.peers.")}
 EXACT = [name for name in PEERS if name.endswith("-fp32") or name in ("torch", "torch-step", "plain-torch", "c")]
-SMALL = [name for name in PEERS if name.endswith(("-int8", "-int4"))]
+SMALL = [name for name in PEERS if name.endswith(("-int8", "-int4", "-fp16"))]
 MODELS = {
     "projected lstm": dict(projected=True, tied=False),
     "int8 lstm, tied": dict(form="int8"),
