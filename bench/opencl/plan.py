@@ -19,7 +19,6 @@ from .settings import Settings
 
 LEAVES = (Dense, Int8, Int4)
 FLOATS, INTS, BYTES = "const float", "const int", "const uchar"  # what a kernel reads; without const: writes
-TOGETHER = 16  # sums of a train's core side by side in registers
 WITH_TOKEN = ("row", "train_row", "sparse_row")
 
 
@@ -143,30 +142,33 @@ class Plan:
         return {**fields, "TILES": packed.tiles, **told}, args, {"scratch": packed.scratch, "items": packed.tiles}
 
     def _train(self, name: str, form: TensorTrain, x: str, y: str, bias: np.ndarray | None, known: dict) -> None:
-        """The last core first (Novikov et al. 2015, section 4)."""
-        done, last = 1, len(form.cores) - 1
+        """The last core first (Novikov et al. 2015, section 4); kernels/train.cl says how what is between lies."""
+        C, last, side = 1, len(form.cores) - 1, 8 if self.settings.simd == 2 else 4
         for m in range(last, -1, -1):
-            width = form.column_modes[m] * form.bonds[m + 1]
-            B, M = math.prod(form.column_modes[:m]), form.bonds[m] * form.row_modes[m]
-            core, into = f"{name}.core{m}", y if m == 0 else self.vector(f"{name}.between{m}", B * M * done)
-            if B == done == 1 and m > 0:
-                self.product(core, form.cores[m], x, into)
+            vectors, core = math.prod(form.column_modes[:m]) * C, f"{name}.core{m}"
+            I, R, N = form.row_modes[m], form.bonds[m], form.column_modes[m] * form.bonds[m + 1]
+            into = y if m == 0 else self.vector(f"{name}.between{m}", vectors * I * R)
+            ends = known if m == 0 else {"START": 0, "AT": 0}
+            leaf, added = by_digit(form.cores[m], R), bias if m == 0 else None
+            if vectors == 1:
+                self.product(core, leaf, x, into, added, ends["AT"], ends["START"] == 2)
             else:
-                packed = self._core(core, form.cores[m], M)
+                packed, fields = self._core(core, leaf)
                 self.touched += packed.touched
-                ends = known if m == 0 else {"START": 0, "AT": 0}
-                added = self.bias(core, bias if m == 0 else None, M * done)
-                args = [(BYTES, f"{core}.w"), (BYTES, f"{core}.s"), (FLOATS, added), (FLOATS, x), ("float", into)]
-                fields = {"NUMBER(w, s, m, n)": packed.number, "B": B, "M": M, "N": width, "C": done}
-                fields |= {"IS_HALF": int(self.half and isinstance(form.cores[m], Dense)), "TOGETHER": TOGETHER}
-                across = self.settings.vec
-                items = -(-M // across) if done == 1 and B <= TOGETHER else B * M * max(1, done // across)
-                self.call("train", {**fields, **ends}, args, items=items)
-            x, done = into, done * form.row_modes[m]
+                fields |= {"M": I * R, "N": N, "VECTORS": vectors, "SIDE": side}
+                fields |= {"I": I, "R": R, "J": form.column_modes[m - 1] if m else 1, "C": C}
+                args = [(BYTES, f"{core}.w"), (BYTES, f"{core}.s"), (FLOATS, self.bias(core, added, I * C))]
+                items = -(-I * R // (2 * self.settings.vec)) * -(-vectors // side)
+                self.call("train", fields | ends, [*args, (FLOATS, x), ("float", into)], items=items)
+            x, C = into, C * I
 
-    def _core(self, name: str, core: Any, rows: int) -> Packed:
-        """A core of a train in floats: there are few numbers, and each is read many times."""
-        return self.matrix(name, core, in_order(rows, self.settings), self.half, unpacked=True)
+    def _core(self, name: str, leaf: Any) -> tuple[Packed, dict[str, Any]]:
+        """A core of a train and the KIND of its numbers, as kernels/train.cl wants them; int8 with row scales stays."""
+        small, order = isinstance(leaf, Int8) and leaf.offset == 0, in_order(size_of(leaf)[0], self.settings)
+        small &= not self.unpacked
+        packed = self.matrix(name, leaf, order, self.half, unpacked=not small and not isinstance(leaf, Dense))
+        kind = 2 if small else int(self.half and isinstance(leaf, Dense))
+        return packed, {"KIND": kind, "HALF_SCALES": int(packed.scale.nbytes == 2 * len(order))}
 
     def _sparse(self, name: str, form: Sparse, order: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         """Macros and buffers of a sparse matrix; `order`: the table needed, `rows` of places or `places` of rows."""
@@ -212,8 +214,8 @@ class Plan:
         before, B, stride = x, 1, math.prod(form.row_modes)
         for m, core in enumerate(form.cores):
             stride //= form.row_modes[m]
-            rows, columns = form.bonds[m] * form.row_modes[m], form.column_modes[m] * form.bonds[m + 1]
-            packed = self._core(f"{name}.core{m}", core, rows)
+            columns = form.column_modes[m] * form.bonds[m + 1]
+            packed, _ = self._core(f"{name}.core{m}", by_digit(core, form.bonds[m]))
             self.touched += 0 if shared else packed.touched // form.row_modes[m]
             into = x if m == len(form.cores) - 1 else self.vector(f"{name}.digits{m}", B * columns)
             fields = {"NUMBER(w, s, m, n)": packed.number, "B": B, "COLUMNS": columns, "R": form.bonds[m]}
@@ -235,3 +237,14 @@ def rows_of(form: Any) -> int:
     if isinstance(form, TensorTrain):
         return math.prod(form.row_modes)
     return len(form.starts) - 1 if isinstance(form, Sparse) else size_of(form)[0]
+
+
+def by_digit(core: Any, R: int) -> Any:
+    """A core of a train, its rows (r, i) in the order (i, r)."""
+    order = np.arange(size_of(core)[0]).reshape(R, -1).T.ravel()
+    if isinstance(core, Dense):
+        return Dense(core.weight[order])
+    scale = np.broadcast_to(core.scale, (len(order), core.scale.shape[1]))[order]
+    if isinstance(core, Int8):
+        return Int8(core.weight[order], scale, core.offset)
+    return Int4(core.weight[order], scale, core.group, core.size[1])

@@ -5,6 +5,7 @@ Letters: M rows, N columns, G groups of columns, V vocabulary, K best words.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,11 @@ def rounded(form: Any) -> Any:
         return RoundedInt4(form.weight, form.scale, form.group, form.size[1])
     if isinstance(form, LowRank):
         return LowRank(rounded(form.left), rounded(form.right))
-    if isinstance(form, TensorTrain) and len(form.cores) > 1 and form.column_modes[:-1] == [1] * (len(form.cores) - 1):
-        form.cores[-1] = rounded(form.cores[-1])  # the one that is a product with a vector
+    if isinstance(form, TensorTrain):
+        ends = [math.prod(form.column_modes[:m]) * math.prod(form.row_modes[m + 1 :]) for m in range(len(form.cores))]
+        cores = [rounded(core) if end == 1 else core for core, end in zip(form.cores, ends, strict=True)]
+        spec = {"row_modes": form.row_modes, "column_modes": form.column_modes, "ranks": form.bonds[1:-1]}
+        return TensorTrain(cores, spec)  # those that multiply a single vector
     return form
 
 

@@ -71,6 +71,10 @@ MATRICES = {
     "train 30 x 24": lambda: train([5, 3, 2], [2, 3, 4], [4, 3], dense),
     "train 30 x 24 reshaped": lambda: train([5, 6, 1], [1, 1, 24], [4, 3], dense),
     "train 30 x 24 int8": lambda: train([5, 3, 2], [2, 3, 4], [4, 3], int8),
+    "train 30 x 24 int8 reshaped": lambda: train([5, 6, 1], [1, 1, 24], [4, 3], int8),
+    "train 30 x 36 int8, whole vectors of ranks": lambda: train([5, 3, 2], [3, 3, 4], [16, 32], int8),
+    "train 30 x 24 int8 in 256 steps": lambda: train([5, 3, 2], [2, 3, 4], [4, 3], lambda *size: int8(*size, 0.3)),
+    "train 30 x 24 int4": lambda: train([5, 3, 2], [2, 3, 4], [4, 3], lambda *size: int4(*size, 6)),
 }
 
 
@@ -121,6 +125,17 @@ def test_products(settings):
     for y, (numbers, size) in expected.items():
         np.testing.assert_allclose(found[y][: len(numbers)], numbers, atol=2e-5 * size, err_msg=y)
         assert not found[y][len(numbers) :].any(), f"{y}: something was written behind the last row"
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_halfs_of_a_train(settings):
+    plan = Plan(settings, top=1, half=True)
+    form = train([5, 3, 2], [3, 3, 4], [16, 3], lambda *size: Dense(rng.integers(-3, 4, size).astype(np.float32)))
+    plan.vector("x", 36)
+    plan.vectors["x"][:36] = rng.integers(-3, 4, 36)
+    plan.product("train", form, "x", plan.vector("y", 30))
+    found = run(plan, DEVICES[0])["y"][:30]
+    np.testing.assert_array_equal(found, form.matvec(plan.vectors["x"][:36].copy()))
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
