@@ -108,7 +108,7 @@ def scored(
                 ids = np.array(sequence.ids[start : start + WINDOW], np.int64)
                 words = [word for word in sequence.words if start <= word.place < start + WINDOW]
                 with torch.inference_mode():
-                    log_probs = network.lm_head(features[row, : len(ids)]).float().log_softmax(-1).numpy()  # [n, V]
+                    log_probs = network.logits(features[row, : len(ids)]).float().log_softmax(-1).numpy()  # [n, V]
                 losses[row].append(-log_probs[np.arange(len(ids)), ids].astype(np.float64))
                 found[row] += [slots.of(word, log_probs[word.place - start], letters) for word in words]
         for row, place in enumerate(batch):

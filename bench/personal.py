@@ -73,7 +73,7 @@ def measured(network: RnnLmForCausalLM, person: Person, vocabulary: Vocabulary) 
         with torch.inference_mode():
             hidden = network.model(torch.tensor([[vocabulary.eos, *sequence.ids[:-1]]])).last_hidden_state
             hidden = network.readout(hidden)[0, [word.place for word in given]]
-            rows.append(network.lm_head(hidden).float().softmax(-1).numpy())
+            rows.append(network.logits(hidden).float().softmax(-1).numpy())
         words += given
         numbers += [number] * len(given)
     return Measured(person, words, np.concatenate(rows), np.array(numbers))

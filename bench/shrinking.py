@@ -84,7 +84,7 @@ def multiplications(model: Any) -> int:
         role, _, layer = name.partition(".")
         if role == "embed" or (role == "head" and hasattr(model, "score")):
             continue
-        count += config.form_of(role, int(layer) if layer else None).get("nonzeros", rows * columns)
+        count += config.form_of(role, layer or None).get("nonzeros", rows * columns)
     return count
 
 

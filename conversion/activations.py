@@ -109,7 +109,7 @@ def sensitivities(
         for inputs, targets in windows(model, tokens, data, positions, "sensitivities" if progress else ""):
             x = model.model.embed(inputs).detach().requires_grad_()  # where the gradient ends: none for parameters
             output = model.model(inputs_embeds=x, past_key_values=state, use_cache=True)
-            logits = model.lm_head(model.readout(output.last_hidden_state))
+            logits = model.logits(model.readout(output.last_hidden_state))
             loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum")
             torch.autograd.grad(loss, x)
             state.detach()
@@ -122,6 +122,11 @@ def training_text(model: RnnLmForCausalLM, data: Corpus | None) -> np.ndarray:
     """The ids of the training text, checked against the model's vocabulary."""
     if data is None:
         raise RecipeError("weighted = true needs training text; give a corpus (--corpus) or weighted = false")
+    if model.config.num_softmaxes > 1:
+        raise RecipeError(
+            f"this model has num_softmaxes {model.config.num_softmaxes}, and activations are measured of one softmax "
+            "only; give weighted = false (low_rank), criterion = 'magnitude' (prune), or quantize, which needs none"
+        )
     tokens = data.splits.get("train", np.zeros(0, dtype=np.int32))
     if len(tokens) == 0:
         raise CorpusError(f"{data.name} has no training text; give a folder with train.txt, or weighted = false")

@@ -158,7 +158,7 @@ class Teacher:
     def probabilities(self, features: torch.Tensor) -> torch.Tensor:
         """features [n, D] -> [n, V], fp32."""
         with self.autocast:
-            logits = self.model.lm_head(features)
+            logits = self.model.logits(features)
         return (logits.float() / self.temperature).softmax(dim=1)
 
 

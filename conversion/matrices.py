@@ -1,7 +1,7 @@
 """The matrices of a model by name, and a model with some of them in other forms.
 
 A name is a key of `RnnLmConfig.shapes`: `embed`, `input.0`, `recurrent.0`, `candidate.0`, `projection.0` ...,
-`output_projection`, `head` (where it is not tied to `embed`).
+`mogrifier.0.0` (layer and round), `output_projection`, or `latent` and `prior`, `head` (if it is not tied to `embed`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def matrix_of(model: RnnLmForCausalLM | RnnLmForSequenceClassification, name: st
 def spec_of(config: RnnLmConfig, name: str) -> dict[str, Any]:
     """The weight form of a matrix."""
     role, _, layer = name.partition(".")
-    return dict(config.form_of(role, int(layer) if layer else None))
+    return dict(config.form_of(role, layer or None))
 
 
 def score_of(model: Any) -> int:

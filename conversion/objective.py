@@ -1,6 +1,6 @@
 """The training loss of a window: a module, so that distributed wrappers see one forward per step.
 
-Letters: B batch, T time, V vocabulary, D features, O layer output, H hidden, K words of a soft target.
+Letters: B batch, T time, V vocabulary, D features, O layer output, H hidden, K words of a soft target, S softmaxes.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Objective(nn.Module):
         """
         config = self.model.config
         cache = RnnLmCache.from_states(config, states) if states else RnnLmCache(config)
-        with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+        with self.autocast(inputs):
             hidden = self.model.model(inputs, past_key_values=cache, use_cache=True).last_hidden_state  # [B, T, O]
             features = self.model.readout(hidden)  # [B, T, D]
         if soft is None:
@@ -67,22 +67,41 @@ class Objective(nn.Module):
     def cross_entropy(self, features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """features [N, D], targets [N] -> mean nats; blockwise where the head is one matrix."""
         head = self.model.lm_head
-        if isinstance(head, nn.Linear) and torch.is_grad_enabled():  # else the gradients would be made for nothing
+        if self.is_one_matrix() and torch.is_grad_enabled():  # else the gradients would be made for nothing
             return linear_cross_entropy(features, head.weight, head.bias, targets, dtype=self.dtype)
+        if self.model.prior is not None:
+            return self.mixture_cross_entropy(features, targets)
         return F.cross_entropy(self.logits(features), targets)
+
+    def mixture_cross_entropy(self, features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """As `cross_entropy` of the logits; of each softmax the target only: their mixture [N, V] is dear."""
+        S = self.model.config.num_softmaxes
+        with self.autocast(features):
+            logits = self.model.lm_head(features[:, :-S].reshape(len(features) * S, -1)).float()
+            shares = features[:, -S:].float().log_softmax(-1)  # [N, S]
+        losses = F.cross_entropy(logits, targets.repeat_interleave(S), reduction="none").view(-1, S)
+        return -(shares - losses).logsumexp(-1).mean()
 
     def distillation(self, features: torch.Tensor, targets: torch.Tensor, words: torch.Tensor, shares: torch.Tensor):
         """features [N, D], targets [N], words [N, K], shares [N, K + 1] -> loss and cross entropy, mean nats."""
         head = self.model.lm_head
         soft = words, shares, self.options.teacher_weight, self.options.teacher_temperature
-        if isinstance(head, nn.Linear):
+        if self.is_one_matrix():
             return linear_distillation(features, head.weight, head.bias, targets, *soft, dtype=self.dtype)
         return distillation(self.logits(features), targets, *soft)
 
+    def autocast(self, x: torch.Tensor) -> torch.autocast:
+        """Products in `dtype` on the device of x."""
+        return torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16)
+
+    def is_one_matrix(self) -> bool:
+        """Whether the logits are one product with a dense matrix, as the blockwise losses take it."""
+        return isinstance(self.model.lm_head, nn.Linear) and self.model.prior is None
+
     def logits(self, features: torch.Tensor) -> torch.Tensor:
         """features [N, D] -> fp32 logits [N, V]."""
-        with torch.autocast(features.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-            return self.model.lm_head(features).float()
+        with self.autocast(features):
+            return self.model.logits(features).float()
 
 
 def keep_states(states: States, keep: torch.Tensor) -> States:

@@ -15,6 +15,7 @@ from zoo.configuration_rnnlm import RnnLmConfig
 from zoo.corpora import Corpus
 from zoo.errors import RecipeError
 from zoo.modeling_rnnlm import RnnLmForCausalLM
+from zoo.plain_network import check_plain
 
 from .activations import second_moments, sensitivities
 from .matrices import config_with, prefix_of, spec_of
@@ -66,6 +67,7 @@ def plan(config: RnnLmConfig, spec: Spec) -> RnnLmConfig:
     Raises:
         RecipeError: more units than there are; matrices with hidden units in them that are not dense.
     """
+    check_plain(config, "prune_units", "take prune, which makes single numbers zero", RecipeError)
     K = spec.units(config.hidden_size)
     if config.hidden_size == K:
         return copy.deepcopy(config)

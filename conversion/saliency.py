@@ -96,7 +96,7 @@ def curvature(
             x = model.model.embed(inputs).detach().requires_grad_()
             output = model.model(inputs_embeds=x, past_key_values=state, use_cache=True)
             features = model.readout(output.last_hidden_state).flatten(0, 1)  # [B*T, N]
-            logits = model.lm_head(features)
+            logits = model.logits(features)
             if names != ["head"]:
                 loss = F.cross_entropy(logits, targets.flatten(), reduction="sum")
                 columns += torch.autograd.grad(loss, x)[0].flatten(0, 1).square().sum(0)

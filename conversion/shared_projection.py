@@ -17,6 +17,7 @@ from zoo.configuration_rnnlm import RnnLmConfig
 from zoo.corpora import Corpus
 from zoo.errors import RecipeError
 from zoo.modeling_rnnlm import RnnLmForCausalLM
+from zoo.plain_network import check_plain
 
 from .activations import Activations, measure, square_root, training_text, watched, windows
 from .matrices import DENSE, config_with, matrix_of, spec_of
@@ -44,6 +45,7 @@ def plan(config: RnnLmConfig, spec: Spec) -> RnnLmConfig:
     Raises:
         RecipeError: a model that has projections, a rank above the hidden size, layers that are compressed already.
     """
+    check_plain(config, "shared_projection", "take low_rank with roles = ['layers']", RecipeError)
     if config.projection_size is not None:
         raise RecipeError(
             f"this model's layers have projections already (projection_size {config.projection_size}); give a model "

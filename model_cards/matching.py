@@ -65,7 +65,7 @@ def method(layout: Layout, recipe: Mapping[str, Any]) -> str:
     Args:
         recipe: tells whether pruning was followed by training.
     """
-    cell, told = layout.cell.upper(), []
+    cell, told = f"{'Mogrifier ' if layout.mogrifier_rounds else ''}{layout.cell.upper()}", []
     for name in layout.shapes:
         role, form = name.partition(".")[0], layout.spec(name)["form"]
         if form in SHORT:
@@ -78,6 +78,8 @@ def method(layout: Layout, recipe: Mapping[str, Any]) -> str:
         cell = f"TT {cell}"
     if layout.projection_size is not None:
         cell = f"LR {cell}"
+    if layout.num_softmaxes > 1:
+        told.append("mixture of softmaxes")
     if any(part.startswith("pruned") for part in told):
         steps = [step for step in recipe.get("compress", ()) if step.get("method") == "prune"]
         told.append("with training" if any(step.get("stage") for step in steps) else "without training")

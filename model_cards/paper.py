@@ -41,11 +41,13 @@ def rows() -> tuple[Row, ...]:
 
 
 def kind(layout: Layout) -> tuple:
-    """What makes two networks the same row: cell, hidden size, layers, projected or not, how they are compressed."""
+    """What makes two networks the same row: cell, hidden size, layers, projected or not, how they are compressed, gates
+    and softmaxes that the paper has not."""
     forms = {(name.partition(".")[0], layout.spec(name)["form"]) for name in layout.shapes}
     factored = sorted((role, form) for role, form in forms if form not in specs.LEAVES)
     how = factored or sorted({form for _, form in forms})  # 8 bits inside of factors make no other row
-    return layout.cell, layout.hidden_size, layout.num_hidden_layers, layout.projection_size is not None, how
+    more = (layout.mogrifier_rounds, layout.num_softmaxes)
+    return layout.cell, layout.hidden_size, layout.num_hidden_layers, layout.projection_size is not None, how, more
 
 
 def rows_of(layout: Layout) -> list[Row]:

@@ -183,7 +183,7 @@ def _forward(model: RnnLmForCausalLM, inputs: np.ndarray, state: object) -> tupl
     ids = torch.from_numpy(inputs.astype(np.int64)).to(model.device)
     with torch.enable_grad():
         output = model.model(ids, past_key_values=state, use_cache=True)
-        logits = model.lm_head(model.readout(output.last_hidden_state)).float()
+        logits = model.logits(model.readout(output.last_hidden_state)).float()
     return logits, output.past_key_values.detach()
 
 

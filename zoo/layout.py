@@ -1,6 +1,7 @@
 """What a checkpoint's config.json says, read and checked without torch or transformers.
 
-Letters: V vocabulary, D embedding, H hidden, P projection, O layer output (P if projected, else H), L layers.
+Letters: V vocabulary, D embedding, H hidden, P projection, O layer output (P if projected, else H), L layers,
+K softmaxes.
 A language model has a head, a text classifier (or one that predicts a number of a text) `score` in its place.
 """
 
@@ -17,7 +18,9 @@ from .errors import CheckpointError
 
 CLASSIFIER = "RnnLmForSequenceClassification"
 GATES = {"lstm": 4, "cifg": 3, "gru": 3, "rnn": 1}  # a cell's gates and candidates, H rows each
-ROLES = ("embed", "input", "recurrent", "candidate", "projection", "output_projection", "head")
+LAYER_ROLES = ("input", "recurrent", "candidate", "projection", "mogrifier")
+ROLES = ("embed", *LAYER_ROLES, "output_projection", "latent", "prior", "head")
+PLAIN = {"mogrifier_rounds": 0, "num_softmaxes": 1}  # the values at which a model has no such thing
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Layout:
     special_ids: tuple[int, ...]
     eos_id: int | None
     labels: int | None = None
+    mogrifier_rounds: int = 0
+    num_softmaxes: int = 1
 
     @property
     def layer_output_size(self) -> int:
@@ -56,11 +61,13 @@ class Layout:
         """Width of what the head reads."""
         return self.layer_output_size if self.output_projection_size is None else self.output_projection_size
 
-    def form_of(self, role: str, layer: int | None = None) -> specs.Spec:
-        """Weight form of a role; a layer's own entry comes before the role's."""
+    def form_of(self, role: str, layer: int | str | None = None) -> specs.Spec:
+        """Weight form of a role; a layer's own entry comes before the role's; of a Mogrifier with the round, `1.0`."""
         if role == "head" and self.tie_word_embeddings:
             role = "embed"
         own = self.weights.get(f"{role}.{layer}") if layer is not None else None
+        if own is None and role == "mogrifier":
+            own = self.weights.get(f"{role}.{str(layer).partition('.')[0]}")
         if role == "candidate" and not own and role not in self.weights:
             return self.form_of("recurrent", layer)
         return own or self.weights.get(role) or specs.DENSE
@@ -68,7 +75,7 @@ class Layout:
     def spec(self, name: str) -> specs.Spec:
         """Weight form of a matrix by its name, a key of `shapes`."""
         role, _, layer = name.partition(".")
-        return self.form_of(role, int(layer) if layer else None)
+        return self.form_of(role, layer or None)
 
     @property
     def shapes(self) -> dict[str, tuple[int, int]]:
@@ -84,9 +91,15 @@ class Layout:
                 shapes[f"candidate.{layer}"] = (H, O)
             if P is not None:
                 shapes[f"projection.{layer}"] = (P, H)
+            for number in range(self.mogrifier_rounds):  # the input by the state, the state by the input, ...
+                sizes = (shapes[f"input.{layer}"][1], O)
+                shapes[f"mogrifier.{layer}.{number}"] = sizes if number % 2 == 0 else sizes[::-1]
         if self.labels is not None:
             return shapes | {"score": (self.labels, O)}
-        if self.output_projection_size is not None:
+        if self.num_softmaxes > 1:
+            shapes["latent"] = (self.num_softmaxes * self.feature_size, O)
+            shapes["prior"] = (self.num_softmaxes, O)
+        elif self.output_projection_size is not None:
             shapes["output_projection"] = (self.output_projection_size, O)
         if not self.tie_word_embeddings:
             shapes["head"] = (self.vocab_size, self.feature_size)
@@ -109,10 +122,12 @@ class Layout:
         projected = "" if self.projection_size is None else f", projection {self.projection_size}"
         mapped = "" if self.output_projection_size is None else f", output projection {self.output_projection_size}"
         layers = f"{self.num_hidden_layers} x {self.cell.upper()} {self.hidden_size}{projected}"
+        layers += f", {self.mogrifier_rounds} Mogrifier rounds" if self.mogrifier_rounds else ""
         if self.labels is not None:
             told = "a number" if self.labels == 1 else f"{self.labels} classes"
             return f"{layers}, embedding {self.embedding_size}, vocabulary {self.vocab_size:,}, {told}"
         tied = "tied" if self.tie_word_embeddings else "untied"
+        tied += f", {self.num_softmaxes} softmaxes" if self.num_softmaxes > 1 else ""
         return f"{layers}, embedding {self.embedding_size}{mapped}, {tied}, vocabulary {self.vocab_size:,}"
 
     def check_language_model(self, name: str | Path, what: str) -> None:
@@ -131,9 +146,9 @@ class Layout:
 
 def prefix_of(name: str) -> str:
     """What the names of a matrix's tensors begin with; `name` is a key of `Layout.shapes`."""
-    role, _, layer = name.partition(".")
-    if layer:
-        return f"model.layers.{layer}.{role}"
+    role, *place = name.split(".")
+    if place:
+        return ".".join(["model.layers", place[0], role, *place[1:]])
     return {"embed": "model.embed_tokens", "head": "lm_head"}.get(role, role)
 
 
@@ -175,6 +190,12 @@ def layout_of(given: Mapping[str, Any], source: str = "the config") -> Layout:
             raise refuse(name, "a whole number of at least 1" + (", or null" if optional else ""))
         return value
 
+    def number(name: str) -> int:
+        value = given.get(name, PLAIN[name])  # older files have none
+        if type(value) is not int or value < PLAIN[name]:
+            raise refuse(name, f"a whole number of at least {PLAIN[name]}")
+        return value
+
     def switch(name: str) -> bool:
         value = given.get(name, True)  # transformers leaves out what equals its own default
         if not isinstance(value, bool):
@@ -207,6 +228,8 @@ def layout_of(given: Mapping[str, Any], source: str = "the config") -> Layout:
         special_ids=tuple(sorted(set(ids))),
         eos_id=ids[0] if ids else None,
         labels=_labels(given, refuse),
+        mogrifier_rounds=number("mogrifier_rounds"),
+        num_softmaxes=number("num_softmaxes"),
     )
     if layout.labels is None and layout.tie_word_embeddings and layout.feature_size != layout.embedding_size:
         raise refuse("embedding_size", f"the width before the tied head, {layout.feature_size}")
@@ -230,7 +253,7 @@ def _check_weights(layout: Layout, source: str) -> None:
     roles = {name.partition(".")[0] for name in shapes} - {"score"}  # it has no form
     for key in layout.weights:
         role, dot, _ = key.partition(".")
-        if role not in roles or (dot and key not in shapes):
+        if role not in roles or (dot and not any(f"{name}.".startswith(f"{key}.") for name in shapes)):
             allowed = [allowed for allowed in ROLES if allowed in roles]
             tied = role == "head" and layout.labels is None and layout.tie_word_embeddings
             hint = "; the head is tied to embed" if tied else ""

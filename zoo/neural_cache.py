@@ -153,6 +153,11 @@ def _remembering(
     """Of each window features [T, F], logits [T, V], targets [T]; then keys [M+T, F] and words [M+T], its own last."""
     import torch
 
+    if model.prior is not None:
+        raise ZooError(
+            f"this model has num_softmaxes {model.config.num_softmaxes}, and a neural cache compares the one vector "
+            "that a single softmax reads; take dynamic evaluation: --dynamic"
+        )
     tokens = np.asanyarray(tokens)
     check_stream(tokens, eos_id, model.config.vocab_size, window)
     inputs, state, training = np.concatenate([[eos_id], tokens[:-1]]).astype(np.int64), None, model.training
@@ -165,7 +170,7 @@ def _remembering(
                 targets = torch.from_numpy(tokens[first : first + window].astype(np.int64)).to(model.device)
                 output = model.model(ids, past_key_values=state, use_cache=True)
                 state, features = output.past_key_values, model.readout(output.last_hidden_state)[0]
-                logits, features = model.lm_head(features).float(), features.float()
+                logits, features = model.logits(features).float(), features.float()
                 keys = features if keys is None else torch.cat([keys[-size:], features])
                 words = targets if words is None else torch.cat([words[-size:], targets])
             yield features, logits, targets, keys, words

@@ -34,6 +34,16 @@ class Layer:
     projection: Matrix | None
     candidate: Matrix | None
     candidate_bias: np.ndarray | None
+    mogrifier: tuple[Matrix, ...] = ()
+
+    def mogrify(self, x: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """x [N] and h [O], scaled by each other in turn (Melis et al. 2020, eq. 1-2)."""
+        for number, matrix in enumerate(self.mogrifier):
+            if number % 2 == 0:
+                x = 2 * sigmoid(matrix.matvec(h)) * x
+            else:
+                h = 2 * sigmoid(matrix.matvec(x)) * h
+        return x, h
 
     def project(self, out: np.ndarray) -> np.ndarray:
         """Output of the cell [H] -> output of the layer [O] (eq. 9, 20)."""
@@ -108,6 +118,7 @@ class NumpyModel:
         file.check_all_asked()
         self.embedding = matrices["embed"]
         self.output_projection = matrices.get("output_projection")
+        self.latent, self.prior = matrices.get("latent"), matrices.get("prior")
         self.head = matrices.get("head", self.embedding)
         self.head_bias = biases.get("lm_head.bias", np.zeros(1, np.float32))
         self.layers = [
@@ -118,6 +129,7 @@ class NumpyModel:
                 projection=matrices.get(f"projection.{number}"),
                 candidate=matrices.get(f"candidate.{number}"),
                 candidate_bias=biases.get(f"model.layers.{number}.candidate_bias"),
+                mogrifier=tuple(matrices[f"mogrifier.{number}.{r}"] for r in range(layout.mogrifier_rounds)),
             )
             for number in range(layout.num_hidden_layers)
         ]
@@ -157,13 +169,25 @@ class NumpyModel:
         x = self.embedding.row(int(token_id))
         after = []
         for layer, (h, c) in zip(self.layers, state, strict=True):
-            x, c = self._cell(layer, x, h, c)
+            x, c = self._cell(layer, *layer.mogrify(x, h), c)
             after.append((x, c))
+        if self.latent is not None and self.prior is not None:
+            return self._mixture(self.latent, self.prior, x), tuple(after)
         if self.output_projection is not None:
             x = self.output_projection.matvec(x)
-        logits = self.head.matvec(x) + self.head_bias
+        return self._log_softmax(self.head.matvec(x) + self.head_bias), tuple(after)
+
+    def _mixture(self, latent: Matrix, prior: Matrix, h: np.ndarray) -> np.ndarray:
+        """h [O] -> log probabilities [V] of K softmaxes (Yang et al. 2018, section 3)."""
+        shares = self._log_softmax(prior.matvec(h))  # [K]
+        latents = np.tanh(latent.matvec(h)).reshape(len(shares), -1)
+        each = (self._log_softmax(self.head.matvec(x) + self.head_bias) for x in latents)
+        return np.logaddexp.reduce([share + one for share, one in zip(shares, each, strict=True)])
+
+    def _log_softmax(self, logits: np.ndarray) -> np.ndarray:
+        """Log probabilities of logits; CheckpointError where they are not finite."""
         top = logits.max()
         norm = float(top) + math.log(np.exp(logits - top).sum())
         if not math.isfinite(norm):
             raise CheckpointError(f"{self.path} gives no finite probabilities; get the checkpoint again")
-        return logits - np.float32(norm), tuple(after)
+        return logits - np.float32(norm)

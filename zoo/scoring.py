@@ -134,7 +134,7 @@ def score_stream(
                 targets = torch.from_numpy(tokens[places].astype(np.int64)).to(model.device)
                 output = model.model(inputs, past_key_values=state, use_cache=True)
                 state = output.past_key_values
-                logits = model.lm_head(model.readout(output.last_hidden_state[scored]))  # [<= S*T, V]
+                logits = model.logits(model.readout(output.last_hidden_state[scored]))  # [<= S*T, V]
                 logits, targets = logits.float(), targets[scored]
                 sums.add(logits, targets)
                 seconds += time.perf_counter() - began

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from zoo.forms import LowRank
+from zoo.plain_network import check_plain
 from zoo.runtime import Layer, NumpyModel
 
 from .packing import gate_order, take
@@ -24,7 +25,11 @@ def plan_of(model: NumpyModel, settings: Settings, half: bool, top: int, unpacke
         half: floats of the matrices are stored in 16 bits; sums are in 32 either way.
         top: how many of the best words.
         unpacked: integers become floats.
+
+    Raises:
+        ZooError: a model with Mogrifier gating or several softmaxes.
     """
+    check_plain(model.layout, "the OpenCL step", "take numpy, torch or onnx (zoo export --to onnx)")
     layout, plan = model.layout, Plan(settings, top, half, unpacked)
     tied = model.head is model.embedding
     x = plan.vector("x", layout.embedding_size)

@@ -14,6 +14,7 @@ from torch import nn
 from bench.contenders import TOP
 from bench.touched import dense_bytes, touched_bytes
 from zoo.errors import ZooError
+from zoo.plain_network import check_plain
 
 EXTRA = "bench"
 VARIANTS = ("eager", "graph", "cudnn")
@@ -29,6 +30,7 @@ class CudnnStep(nn.Module):
     def __init__(self, model: Any):
         super().__init__()
         config = model.config
+        check_plain(config, "cudnn", "take the contender numpy, torch or torch-step")
         if config.cell != "lstm":
             raise ZooError(f"cudnn is written for an LSTM, not for a {config.cell.upper()}; leave it out")
         P, layers = config.projection_size, model.model.layers

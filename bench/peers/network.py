@@ -17,6 +17,7 @@ from torch import nn
 from bench.contenders import TOP
 from conversion.exporters.torch_step import unpacked
 from zoo.loading import load
+from zoo.plain_network import check_plain
 from zoo.weights_rnnlm import FORMS
 
 
@@ -24,9 +25,13 @@ def joined(folder: Path) -> Any:
     """The model of a folder, where the two products of a layer are one, [W U] [x h], if that is the same; see `cell`.
 
     Each such layer has `joined`, a dense matrix [G*H, N+O] with the bias, else None.
+
+    Raises:
+        ZooError: a model with Mogrifier gating or several softmaxes.
     """
     model: Any
     model, _ = load(folder)
+    check_plain(model.config, "the network of this library", "take the contender numpy, torch or torch-step")
     model = unpacked(model)
     dense = FORMS["dense"]
     linear = type(dense.build({}, 1, 1, False, False))

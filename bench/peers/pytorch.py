@@ -15,6 +15,7 @@ from bench.contenders import TOP, files_in
 from bench.touched import dense_bytes, loaded_bytes, touched_bytes
 from zoo.errors import ZooError
 from zoo.layout import read_layout
+from zoo.plain_network import check_plain
 
 EXTRA = "bench"
 VARIANTS = ("model", "step", "plain", "int8")
@@ -60,6 +61,7 @@ def by_step(model: Any) -> Run:
 def by_hand(model: Any) -> Run:
     """The same arithmetic on bare dense tensors: what a user would write; LSTM only."""
     config = model.config
+    check_plain(config, "plain-torch", "take the contender numpy, torch or torch-step")
     if config.cell != "lstm" or config.output_projection_size is not None:
         raise ZooError("plain-torch is written for an LSTM without output projection; leave it out")
     table, head = (form.to_dense() for form in (model.model.embed_tokens, model.lm_head))

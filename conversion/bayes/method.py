@@ -10,6 +10,7 @@ import torch
 
 from zoo.configuration_rnnlm import RnnLmConfig
 from zoo.errors import RecipeError
+from zoo.plain_network import check_plain
 from zoo.review_tokenization import PAD
 from zoo.tokenization import EOS, UNK
 
@@ -33,6 +34,7 @@ def plan(config: RnnLmConfig, spec: Spec, score: int = 0) -> RnnLmConfig:
     Raises:
         RecipeError: roles or groups that the model has not; matrices that are not dense.
     """
+    check_plain(config, "bayes", "take prune, which makes single numbers zero", RecipeError)
     config = config_with(config, {}, tie_word_embeddings=False) if spec.untie else config
     groups_of(config, spec.groups, names_of(config, spec.roles, score), score)
     return copy.deepcopy(config)

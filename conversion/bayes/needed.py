@@ -13,6 +13,8 @@ from typing import Any
 import torch
 
 from zoo.configuration_rnnlm import GATES
+from zoo.errors import RecipeError
+from zoo.plain_network import check_plain
 
 from ..matrices import matrix_of, spec_of, stored_singly
 
@@ -61,7 +63,11 @@ def needed(model: Any) -> Needed:
 
     A number counts if a path of numbers that are not zero leads from it to an output, and if what it multiplies can be
     something else than zero. All else is found, also units that only read each other.
+
+    Raises:
+        RecipeError: a model with Mogrifier gating or several softmaxes.
     """
+    check_plain(model.config, "shrinking a model to its nonzeros", "leave its zeros in place", RecipeError)
     places = places_of(model)
     whole = frozenset(name for name in places if _is_whole(model, name))
     matrices = {name: _matrix(model, name, name in whole) for name in places}

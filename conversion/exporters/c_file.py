@@ -14,6 +14,7 @@ from zoo import specs
 from zoo.errors import ZooError
 from zoo.keyboard.vocabulary import Vocabulary
 from zoo.layout import prefix_of, read_layout
+from zoo.plain_network import check_plain
 from zoo.tensors import TensorFile
 
 MAGIC, VERSION = b"rnnlm-c", 1
@@ -95,9 +96,10 @@ def file_of(folder: Path) -> bytes:
 
     Raises:
         CheckpointError: config and weights do not belong together, or the tokenizer is not one of words.
-        ZooError: it would be larger than the format allows.
+        ZooError: it would be larger than the format allows, or has Mogrifier gating or several softmaxes.
     """
     layout, file, vocabulary = read_layout(folder), TensorFile(folder), Vocabulary.read(folder)
+    check_plain(layout, "the C step", "take numpy, torch or onnx (zoo export --to onnx)")
     cores = {name: cores_of(prefix_of(name), *shape, layout.spec(name)) for name, shape in layout.shapes.items()}
     L, count = layout.num_hidden_layers, sum(map(len, cores.values()))
     sizes = [struct.calcsize(form) for form in (HEADER, NUMBERS, MATRIX, CORE)]

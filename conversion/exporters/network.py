@@ -1,7 +1,7 @@
 """The recurrent network as ONNX graphs: one step, or a whole sequence with the recurrence in a loop (Scan).
 
 Letters: B batch, T time, V vocabulary, D embedding, H hidden, P projection, O layer output, M rows, N columns,
-G*H rows of a layer's matrices; n vectors: the B words of a step or the T*B words of a sequence.
+G*H rows of a layer's matrices, K softmaxes; n vectors: the B words of a step or the T*B words of a sequence.
 Equations: Grachev et al. 2019.
 """
 
@@ -41,12 +41,13 @@ def build(model: RnnLmForCausalLM, storage: Storage, sequence: bool) -> onnx.Mod
     times, ids = g.op("Shape", by_time), g.op("Reshape", by_time, g.ints(-1))
     x = lookup(g, model.model.embed_tokens, ids)  # [n, D]
     for number, layer in enumerate(model.model.layers):
-        xw = product(g, layer.input, x, g.vector(layer.bias))  # [n, G*H]
         h, c = f"past.{number}.h", f"past.{number}.c"
+        # A Mogrifier scales the input by the state, so that its product is one of the loop.
+        given = x if layer.rounds else product(g, layer.input, x, g.vector(layer.bias))  # [n, N or G*H]
         if sequence:
-            x, h, c = loop(g, layer, g.op("Reshape", xw, g.op("Concat", times, g.ints(-1), axis=0)), h, c)
+            x, h, c = loop(g, layer, g.op("Reshape", given, g.op("Concat", times, g.ints(-1), axis=0)), h, c)
         else:
-            h, c = cell(g, layer, xw, h, c)
+            h, c = token(g, layer, given, h, c)
             x = h
         g.op("Identity", h, name=f"present.{number}.h")
         if layer.state_sizes[1]:
@@ -59,7 +60,7 @@ def build(model: RnnLmForCausalLM, storage: Storage, sequence: bool) -> onnx.Mod
     if model.output_projection is not None:
         x = product(g, model.output_projection, x)
     bias = None if model.lm_head.bias is None else g.vector(model.lm_head.bias)
-    logits = product(g, model.lm_head, x, bias)
+    logits = product(g, model.lm_head, x, bias) if model.prior is None else mixture(g, model, x, bias)
     shape = g.op("Concat", g.op("Shape", "input_ids"), g.ints(-1), axis=0)
     g.op("Reshape", logits, shape, name="logits")
     return _finished(g, model, T)
@@ -77,6 +78,18 @@ def _finished(g: Graph, model: RnnLmForCausalLM, T: int | str) -> onnx.ModelProt
     proto = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="rnnlm-zoo")
     onnx.checker.check_model(proto, full_check=True)
     return proto
+
+
+def mixture(g: Graph, model: RnnLmForCausalLM, x: str, bias: str | None) -> str:
+    """x [n, O] -> log probabilities [n, V] of K softmaxes; as `RnnLmForCausalLM.logits`."""
+    K, N = model.config.num_softmaxes, model.config.feature_size
+    shares = g.op("LogSoftmax", product(g, model.prior, x), axis=-1)  # [n, K]
+    latents = g.op("Reshape", g.op("Tanh", product(g, model.latent, x)), g.ints(-1, N))  # [n K, N]
+    each = g.op("LogSoftmax", product(g, model.lm_head, latents, bias), axis=-1)
+    each = g.op(
+        "Add", g.op("Reshape", each, g.ints(-1, K, model.config.vocab_size)), g.op("Unsqueeze", shares, g.ints(2))
+    )
+    return g.op("ReduceLogSumExp", each, g.ints(1), keepdims=0)
 
 
 def product(g: Graph, form: Any, x: str, bias: str | None = None) -> str:
@@ -127,25 +140,36 @@ def train_lookup(g: Graph, form: Any, ids: str) -> str:
     return g.op("Reshape", z, g.ints(-1, form.num_columns))
 
 
-def loop(g: Graph, layer: Any, xw: str, h: str, c: str) -> tuple[str, str, str]:
-    """xw [T, B, G*H] and the state -> outputs [T, B, O] and the state after them."""
+def loop(g: Graph, layer: Any, given: str, h: str, c: str) -> tuple[str, str, str]:
+    """What `token` takes, [T, B, N or G*H], and the state -> outputs [T, B, O] and the state after them."""
     body, (O, H) = Graph(g.storage, parent=g), layer.state_sizes
     kinds = [("h", O)] + ([("c", H)] if H else [])
-    name = {letter: body._name(f"loop_{letter}") for letter in ("h", "c", "xw", "h_next", "c_next", "y")}
+    name = {letter: body._name(f"loop_{letter}") for letter in ("h", "c", "given", "h_next", "c_next", "y")}
 
     def infos(letters: list[tuple[str, Any]]) -> list[onnx.ValueInfoProto]:
         return [helper.make_tensor_value_info(name[letter], FLOAT, ["batch", size]) for letter, size in letters]
 
-    new_h, new_c = cell(body, layer, name["xw"], name["h"], name["c"])
+    new_h, new_c = token(body, layer, name["given"], name["h"], name["c"])
     body.op("Identity", new_h, name=name["h_next"])
     if H:
         body.op("Identity", new_c, name=name["c_next"])
     body.op("Identity", new_h, name=name["y"])
     after = [(f"{letter}_next", size) for letter, size in kinds]
-    proto = helper.make_graph(body.nodes, "step", infos([*kinds, ("xw", None)]), infos([*after, ("y", O)]))
+    proto = helper.make_graph(body.nodes, "step", infos([*kinds, ("given", None)]), infos([*after, ("y", O)]))
     names = [g._name("Scan") for _ in (*kinds, "y")]
-    results = g.ops("Scan", *([h, c] if H else [h]), xw, names=names, body=proto, num_scan_inputs=1)
+    results = g.ops("Scan", *([h, c] if H else [h]), given, names=names, body=proto, num_scan_inputs=1)
     return results[-1], results[0], results[1] if H else ""
+
+
+def token(g: Graph, layer: Any, given: str, h: str, c: str) -> tuple[str, str]:
+    """The input x [B, N] of a Mogrifier, else xw of `cell`, and the state -> h, c after one word."""
+    if not layer.rounds:
+        return cell(g, layer, given, h, c)
+    x = given
+    for number, form in enumerate(layer.mogrifier):  # Melis et al. 2020, eq. 1-2
+        gate = g.op("Mul", g.scalar(2), g.op("Sigmoid", product(g, form, x if number % 2 else h)))
+        x, h = (x, g.op("Mul", gate, h)) if number % 2 else (g.op("Mul", gate, x), h)
+    return cell(g, layer, product(g, layer.input, x, g.vector(layer.bias)), h, c)
 
 
 def cell(g: Graph, layer: Any, xw: str, h: str, c: str) -> tuple[str, str]:

@@ -21,12 +21,16 @@ HEADS = {
     "dense": None,
     "low_rank": {"embed": {"form": "low_rank", "rank": 3}},
     "int8": {"embed": {"form": "int8", "scheme": "row"}},
+    "3 softmaxes": None,
+    "2 softmaxes, low_rank": {"embed": {"form": "low_rank", "rank": 3}, "latent": {"form": "low_rank", "rank": 2}},
 }
 
 
 def model(head: str = "dense") -> RnnLmForCausalLM:
     torch.manual_seed(2)
-    return RnnLmForCausalLM(RnnLmConfig(vocab_size=V, embedding_size=6, hidden_size=6, weights=HEADS[head]))
+    softmaxes = int(head[0]) if head[0].isdigit() else 1
+    sizes = {"vocab_size": V, "embedding_size": 6, "hidden_size": 6, "num_softmaxes": softmaxes}
+    return RnnLmForCausalLM(RnnLmConfig(**sizes, weights=HEADS[head]))
 
 
 def window() -> tuple[torch.Tensor, torch.Tensor]:
@@ -63,10 +67,11 @@ def test_with_teachers(head: str, temperature: float):
     options = Training(ar=0.5, tar=0.25, teacher_weight=0.3, teacher_temperature=temperature)
     loss, entropy, _ = Objective(learned, options)(inputs, targets, [], (words, shares))
     hidden = learned.model(inputs).last_hidden_state
-    logits = learned.lm_head(hidden).flatten(0, 1)
+    features = learned.readout(hidden)
+    logits = learned.logits(features).flatten(0, 1)
     targets, words, shares = (each.flatten(0, 1) for each in (targets, words, shares))
     plain, plain_entropy = distillation(logits, targets, words, shares, 0.3, temperature)
-    plain = plain + 0.5 * hidden.square().mean() + 0.25 * (hidden[:, 1:] - hidden[:, :-1]).square().mean()
+    plain = plain + 0.5 * features.square().mean() + 0.25 * (hidden[:, 1:] - hidden[:, :-1]).square().mean()
     assert loss.item() == pytest.approx(plain.item(), abs=1e-5)
     assert entropy.item() == pytest.approx(plain_entropy.item(), abs=1e-5)
     for gradient, twin in zip(gradients(loss, learned), gradients(plain, learned), strict=True):

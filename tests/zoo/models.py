@@ -47,6 +47,8 @@ def config_of(cell="lstm", projected=False, form="dense", tied=True, layers=2, *
         tie_word_embeddings=tied,
         eos_token_id=1,
         pad_token_id=1,
+        mogrifier_rounds=more.pop("mogrifier_rounds", 0),
+        num_softmaxes=more.pop("num_softmaxes", 1),
     )
     shapes = {} if form == "dense" else RnnLmConfig(**fields).shapes
     weights = {name: spec_of(form, *shape) for name, shape in shapes.items()}
@@ -88,10 +90,22 @@ VARIANTS = [
     for cell, projected, tied in (("lstm", False, True), ("gru", True, False))
 ]
 
+FEW = [
+    {"cell": cell, "projected": projected, "form": form, "tied": tied}
+    for cell, projected, form, tied in (
+        ("lstm", True, "dense", True), ("lstm", False, "low_rank-int8", False), ("cifg", False, "low_rank", True),
+        ("cifg", True, "int8", False), ("gru", False, "dense", True), ("gru", True, "low_rank", False),
+        ("rnn", False, "tensor_train", True), ("rnn", True, "sparse", False), ("lstm", True, "int4", True),
+    )
+]  # fmt: skip
+GATED = [{**variant, "mogrifier_rounds": 1 + number % 5} for number, variant in enumerate(FEW)]
+MIXED = [{**variant, "num_softmaxes": 2 + number % 2} for number, variant in enumerate(FEW)]
+
 
 def name_of(variant: dict) -> str:
     """A readable test id."""
     return "-".join(
         [variant["cell"], "projected" if variant["projected"] else "plain", variant["form"]]
         + (["tied"] if variant["tied"] else ["untied"])
+        + [f"{key}{variant[key]}" for key in ("mogrifier_rounds", "num_softmaxes") if key in variant]
     )

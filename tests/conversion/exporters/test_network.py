@@ -8,7 +8,7 @@ ort = pytest.importorskip("onnxruntime", reason="needs the extra export: pip ins
 from conversion.exporters.builder import Storage, from_eight_bits, to_eight_bits  # noqa: E402
 from conversion.exporters.network import build  # noqa: E402
 from tests.conversion.exporters.twins import random_states, steps  # noqa: E402
-from tests.zoo.models import VARIANTS, VOCABULARY, model_of, name_of  # noqa: E402
+from tests.zoo.models import GATED, MIXED, VARIANTS, VOCABULARY, model_of, name_of  # noqa: E402
 from zoo.errors import ZooError  # noqa: E402
 
 
@@ -32,7 +32,7 @@ def assert_same(found, expected):
         np.testing.assert_allclose(found[name], value, atol=5e-5 * max(1, np.abs(value).max()), err_msg=name)
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=name_of)
+@pytest.mark.parametrize("variant", VARIANTS + GATED + MIXED, ids=name_of)
 @pytest.mark.parametrize("sequence", [False, True], ids=["step", "sequence"])
 def test_graph_computes_what_torch_computes(variant, sequence):
     model = model_of(**variant)

@@ -1,6 +1,7 @@
 """Configuration of the recurrent language models: every tensor's name, shape and form follows from it.
 
-Letters: V vocabulary, D embedding, H hidden, P projection, O layer output (P if projected, else H), L layers.
+Letters: V vocabulary, D embedding, H hidden, P projection, O layer output (P if projected, else H), L layers,
+K softmaxes.
 """
 
 import dataclasses
@@ -11,8 +12,11 @@ from transformers import GenerationConfig, PreTrainedConfig
 
 from .weights_rnnlm import check_size, check_spec
 
-ROLES = ("embed", "input", "recurrent", "candidate", "projection", "output_projection", "head")
-LAYER_ROLES = ("input", "recurrent", "candidate", "projection")
+LAYER_ROLES = ("input", "recurrent", "candidate", "projection", "mogrifier")
+ROLES = ("embed", *LAYER_ROLES, "output_projection", "latent", "prior", "head")
+# The field without which a model has no such matrix.
+NEEDED = {"projection": "projection_size", "output_projection": "output_projection_size"}
+NEEDED |= {"mogrifier": "mogrifier_rounds", "latent": "num_softmaxes", "prior": "num_softmaxes"}
 DROPOUTS = ("input_dropout", "layer_dropout", "output_dropout", "embedding_dropout", "weight_drop")
 # What transformers itself passes to a config beside the declared fields.
 LIBRARY_ARGUMENTS = frozenset(
@@ -38,11 +42,16 @@ class RnnLmConfig(PreTrainedConfig):
         projection_size: P, the rank shared by the recurrence and the next layer (eq. 8-10, 20-21); None: no projection.
         output_projection_size: width of a linear map between the last layer and the head; needed when the embedding
             is tied and narrower or wider than O. None: no such map.
+        mogrifier_rounds: how often input and state scale each other before a layer's cell (Melis et al. 2020, eq. 1-2);
+            0: never. Each time has a matrix of its own, and training and long texts go without the fused kernel.
+        num_softmaxes: K, softmaxes that are mixed (Yang et al. 2018, section 3); 1: the usual one. Above 1 the output
+            projection is one tanh map [K N, O] to their K latents, N its size, and a matrix [K, O] gives their shares.
         tie_word_embeddings: the head uses the embedding's matrix.
         head_bias: the head adds a bias per word.
         weights: role -> weight form, e.g. `{"recurrent": {"form": "low_rank", "rank": 32}}`. Roles: embed, input,
-            recurrent, candidate (of a projected GRU; missing: as recurrent), projection, output_projection, head;
-            `recurrent.1` overrides layer 1. Missing: dense. The forms: `weights_rnnlm.FORMS`.
+            recurrent, candidate (of a projected GRU; missing: as recurrent), projection, mogrifier, output_projection,
+            latent, prior, head; `recurrent.1` overrides layer 1, `mogrifier.1.0` its first round. Missing: dense. The
+            forms: `weights_rnnlm.FORMS`.
         input_dropout, layer_dropout, output_dropout: dropout of word vectors, between layers, before the head.
         embedding_dropout: share of whole words dropped from the embedding.
         weight_drop: share of recurrent weights dropped (Merity et al. 2017, section 2).
@@ -66,6 +75,8 @@ class RnnLmConfig(PreTrainedConfig):
     cell: Literal["lstm", "cifg", "gru", "rnn"] = "lstm"
     projection_size: int | None = None
     output_projection_size: int | None = None
+    mogrifier_rounds: int = 0
+    num_softmaxes: int = 1
     tie_word_embeddings: bool = True
     head_bias: bool = True
     weights: dict | None = None
@@ -104,12 +115,17 @@ class RnnLmConfig(PreTrainedConfig):
         """Width of what the head reads."""
         return self.layer_output_size if self.output_projection_size is None else self.output_projection_size
 
-    def form_of(self, role: str, layer: int | None = None) -> dict:
-        """Weight form of a role, `{"form": name, ...}`; a layer's own entry comes before the role's."""
+    def form_of(self, role: str, layer: int | str | None = None) -> dict:
+        """Weight form of a role, `{"form": name, ...}`; a layer's own entry comes before the role's.
+
+        layer: of a Mogrifier with the round, `1.0`.
+        """
         forms = self.weights or {}
         if role == "head" and self.tie_word_embeddings:
             role = "embed"
         own = forms.get(f"{role}.{layer}") if layer is not None else None
+        if own is None and role == "mogrifier":
+            own = forms.get(f"{role}.{str(layer).partition('.')[0]}")
         if role == "candidate" and not own and role not in forms:
             return self.form_of("recurrent", layer)
         return own or forms.get(role) or {"form": "dense"}
@@ -128,7 +144,13 @@ class RnnLmConfig(PreTrainedConfig):
                 shapes[f"candidate.{layer}"] = (H, O)
             if P is not None:
                 shapes[f"projection.{layer}"] = (P, H)
-        if self.output_projection_size is not None:
+            for number in range(self.mogrifier_rounds):  # the input by the state, the state by the input, ...
+                sizes = (shapes[f"input.{layer}"][1], O)
+                shapes[f"mogrifier.{layer}.{number}"] = sizes if number % 2 == 0 else sizes[::-1]
+        if self.num_softmaxes > 1:
+            shapes["latent"] = (self.num_softmaxes * self.feature_size, O)
+            shapes["prior"] = (self.num_softmaxes, O)
+        elif self.output_projection_size is not None:
             shapes["output_projection"] = (self.output_projection_size, O)
         if not self.tie_word_embeddings:
             shapes["head"] = (self.vocab_size, self.feature_size)
@@ -136,9 +158,11 @@ class RnnLmConfig(PreTrainedConfig):
 
     def validate_architecture(self):
         """Refuses sizes, rates and weight forms that no model can have."""
-        for name in ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers"):
+        for name in ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers", "num_softmaxes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.mogrifier_rounds < 0:
+            raise ValueError(f"mogrifier_rounds is {self.mogrifier_rounds}; it must be at least 0")
         for name in ("projection_size", "output_projection_size"):
             size = getattr(self, name)
             if size is not None and size < 1:
@@ -153,23 +177,25 @@ class RnnLmConfig(PreTrainedConfig):
                 f"tie_word_embeddings needs embedding_size {self.embedding_size} equal to the width before the head "
                 f"{self.feature_size}; set output_projection_size={self.embedding_size} or tie_word_embeddings=False"
             )
+        shapes = self.shapes
+        roles = {name.partition(".")[0] for name in shapes}
         for key, spec in (self.weights or {}).items():
             role, dot, layer = key.partition(".")
             if role not in ROLES or (dot and role not in LAYER_ROLES):
                 raise ValueError(f"weights names the role {key!r}; roles are {', '.join(ROLES)}, a layer's is input.0")
-            if dot and layer not in map(str, range(self.num_hidden_layers)):
+            if dot and key not in shapes and layer not in map(str, range(self.num_hidden_layers)):
                 last = self.num_hidden_layers - 1
                 raise ValueError(f"weights names layer {layer!r} in {key!r}; layers are 0 to {last}")
             if role == "head" and self.tie_word_embeddings:
                 raise ValueError("weights names 'head', which is tied to 'embed'; set tie_word_embeddings=False")
-            if role in ("projection", "output_projection") and getattr(self, f"{role}_size") is None:
-                raise ValueError(f"weights names {key!r}, which this model has not; set {role}_size or leave it out")
+            if role in NEEDED and role not in roles:
+                raise ValueError(f"weights names {key!r}, which this model has not; set {NEEDED[role]} or leave it out")
             if role == "candidate" and not (self.cell == "gru" and self.projection_size is not None):
                 raise ValueError(f"weights names {key!r}, which only a GRU with projection_size has; leave it out")
             check_spec(spec, f"weights[{key!r}]")
-        for name, (rows, columns) in self.shapes.items():
+        for name, (rows, columns) in shapes.items():
             role, _, layer = name.partition(".")
-            check_size(self.form_of(role, int(layer) if layer else None), f"weights of {name}", rows, columns)
+            check_size(self.form_of(role, layer or None), f"weights of {name}", rows, columns)
 
 
 __all__ = ["RnnLmConfig"]

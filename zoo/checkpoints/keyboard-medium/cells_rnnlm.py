@@ -1,7 +1,7 @@
 """One recurrent layer: LSTM, CIFG, GRU or RNN over matrices of any weight form, as a fused kernel or step by step.
 
 Letters: B batch, T time, H hidden, P projection, O layer output (P if projected, else H), G*H rows of the matrices
-(4H LSTM, 3H CIFG and GRU, H RNN, 2P+H projected GRU). Equations: Grachev et al. 2019.
+(4H LSTM, 3H CIFG and GRU, H RNN, 2P+H projected GRU), N width of the input. Equations: Grachev et al. 2019.
 """
 
 import warnings
@@ -58,10 +58,10 @@ class RnnLmLayer(GradientCheckpointingLayer):
         shapes = config.shapes
         forms: set[str] = set()
 
-        def matrix(role: str, bound: float | None = None) -> nn.Module | None:
-            if (shape := shapes.get(f"{role}.{layer}")) is None:
+        def matrix(role: str, bound: float | None = None, place: str = str(layer)) -> nn.Module | None:
+            if (shape := shapes.get(f"{role}.{place}")) is None:
                 return None
-            spec = config.form_of(role, layer)
+            spec = config.form_of(role, place)
             forms.add(spec["form"])
             return build(spec, *shape, shape[1] ** -0.5 if bound is None else bound)
 
@@ -72,8 +72,13 @@ class RnnLmLayer(GradientCheckpointingLayer):
         # The projected GRU resets the state before the product, the plain one (cuDNN's) after it and adds a bias there.
         self.candidate = matrix("candidate")
         self.candidate_bias = nn.Parameter(torch.zeros(H)) if config.cell == "gru" and P is None else None
+        self.rounds = config.mogrifier_rounds
+        if self.rounds:  # small numbers: the gates start near 1
+            names = [f"{layer}.{number}" for number in range(self.rounds)]
+            self.mogrifier = nn.ModuleList(matrix("mogrifier", 0.1 * O**-0.5, name) for name in names)
         self.is_dense = forms == {"dense"}
-        self.has_kernel = P is None or (config.cell_size > 0 and P != H)  # it knows a projection by its width
+        # It knows a projection by its width, and multiplies the input of all steps before the first.
+        self.has_kernel = not self.rounds and (P is None or (config.cell_size > 0 and P != H))
         self.state_sizes = (O, config.cell_size)
 
     def forward(self, hidden_states, h, c, mask=None, past_key_values=None):
@@ -144,11 +149,12 @@ class RnnLmLayer(GradientCheckpointingLayer):
         recurrent = self.dropped(self.recurrent)
         candidate = None if self.candidate is None else self.dropped(self.candidate)
         if x.shape[1] == 1 and mask is None:
-            h, c = self.step(self.input(x[:, 0]) + self.bias, h, c, recurrent, candidate)
+            h, c = self.token(x[:, 0], h, c, recurrent, candidate)
             return h[:, None], h, c
         steps = []
-        for t, xw in enumerate((self.input(x) + self.bias).unbind(1)):  # [B, G*H]
-            new_h, new_c = self.step(xw, h, c, recurrent, candidate)
+        step, inputs = (self.token, x) if self.rounds else (self.step, self.input(x) + self.bias)
+        for t, given in enumerate(inputs.unbind(1)):  # [B, N] or [B, G*H]
+            new_h, new_c = step(given, h, c, recurrent, candidate)
             if mask is not None:
                 keep = mask[:, t, None]
                 new_h, new_c = torch.where(keep, new_h, h.to(new_h.dtype)), torch.where(keep, new_c, c.to(new_c.dtype))
@@ -162,6 +168,21 @@ class RnnLmLayer(GradientCheckpointingLayer):
             return form
         tensors = {name: F.dropout(p, self.weight_drop) for name, p in form.named_parameters() if p.requires_grad}
         return lambda h: torch.func.functional_call(form, tensors, (h,))
+
+    def mogrify(self, x, h):
+        """x [B, N] and h [B, O], scaled by each other in turn (Melis et al. 2020, eq. 1-2)."""
+        for number, form in enumerate(self.mogrifier):
+            if number % 2 == 0:
+                x = 2 * torch.sigmoid(form(h)) * x
+            else:
+                h = 2 * torch.sigmoid(form(x)) * h
+        return x, h
+
+    def token(self, x, h, c, recurrent, candidate):
+        """x [B, N], h [B, O], c [B, H or 0] -> h, c after one token."""
+        if self.rounds:
+            x, h = self.mogrify(x, h)
+        return self.step(self.input(x) + self.bias, h, c, recurrent, candidate)
 
     def step(self, xw, h, c, recurrent, candidate):
         """xw [B, G*H] input product with bias, h [B, O], c [B, H or 0] -> h, c after one token."""

@@ -208,9 +208,12 @@ class RnnLmForCausalLM(RnnLmPreTrainedModel, GenerationMixin):
     def __init__(self, config: RnnLmConfig):
         super().__init__(config)
         self.model = RnnLmModel(config)
-        O, N = config.layer_output_size, config.feature_size
-        self.output_projection = None
-        if config.output_projection_size is not None:
+        O, N, K = config.layer_output_size, config.feature_size, config.num_softmaxes
+        self.output_projection = self.latent = self.prior = None
+        if K > 1:
+            self.latent = build(config.form_of("latent"), K * N, O, O**-0.5)
+            self.prior = build(config.form_of("prior"), K, O, O**-0.5)
+        elif config.output_projection_size is not None:
             self.output_projection = build(config.form_of("output_projection"), N, O, O**-0.5)
         V, bound = config.vocab_size, config.initializer_range
         self.lm_head = build(config.form_of("head"), V, N, bound, bias=config.head_bias)
@@ -220,10 +223,27 @@ class RnnLmForCausalLM(RnnLmPreTrainedModel, GenerationMixin):
         self.post_init()
 
     def readout(self, hidden: torch.Tensor) -> torch.Tensor:
-        """hidden [B, T, O] -> what the head reads [B, T, N], with output dropout in training."""
-        if self.output_projection is not None:
+        """hidden [B, T, O] -> what `logits` reads [B, T, N], with output dropout in training.
+
+        Of K softmaxes [B, T, K N + K]: their latents, then the scores of their shares (Yang et al. 2018, section 3).
+        """
+        scores = None
+        if self.prior is not None:
+            scores, hidden = self.prior(hidden), torch.tanh(self.latent(hidden))
+        elif self.output_projection is not None:
             hidden = self.output_projection(hidden)
-        return dropout(hidden, self.config.output_dropout, self.config.variational) if self.training else hidden
+        if self.training:
+            hidden = dropout(hidden, self.config.output_dropout, self.config.variational)
+        return hidden if scores is None else torch.cat([hidden, scores], dim=-1)
+
+    def logits(self, features: torch.Tensor) -> torch.Tensor:
+        """What `readout` gave [..., N] -> [..., V]; of K softmaxes the log of their mixture (Yang et al. 2018)."""
+        if self.prior is None:
+            return self.lm_head(features)
+        K = self.config.num_softmaxes
+        latents, scores = features[..., :-K], features[..., -K:]
+        each = self.lm_head(latents.unflatten(-1, (K, -1))).log_softmax(-1)  # [..., K, V]
+        return (each + scores.log_softmax(-1)[..., None]).logsumexp(-2)
 
     @can_return_tuple
     def forward(
@@ -244,7 +264,7 @@ class RnnLmForCausalLM(RnnLmPreTrainedModel, GenerationMixin):
         )
         features = self.readout(x)
         keep = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        logits = self.lm_head(features[:, keep])
+        logits = self.logits(features[:, keep])
         loss = None
         if labels is not None:
             loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs)
@@ -261,8 +281,10 @@ class RnnLmForCausalLM(RnnLmPreTrainedModel, GenerationMixin):
             states = [layer.initial_state(x, None) for layer in self.model.layers]
         after = []
         for layer, (h, c) in zip(self.model.layers, states, strict=True):
-            x, c = layer.step(layer.input(x) + layer.bias, h, c, layer.recurrent, layer.candidate)
+            x, c = layer.token(x, h, c, layer.recurrent, layer.candidate)
             after.append((x, c))
+        if self.prior is not None:
+            return self.logits(self.readout(x[:, None])[:, 0]), after
         return self.lm_head(x if self.output_projection is None else self.output_projection(x)), after
 
     def _prepare_cache_for_generation(self, generation_config, model_kwargs, *args, **kwargs):
@@ -281,6 +303,8 @@ class RnnLmForSequenceClassification(RnnLmPreTrainedModel):
 
     def __init__(self, config: RnnLmConfig):
         super().__init__(config)
+        if config.num_softmaxes > 1:
+            raise ValueError(f"num_softmaxes is {config.num_softmaxes}; a classifier predicts no words: give 1")
         self.num_labels = config.num_labels
         self.model = RnnLmModel(config)
         self.score = nn.Linear(config.layer_output_size, config.num_labels)
