@@ -9,7 +9,7 @@ from string import Template
 from typing import Any
 
 from .compression import steps_table, structure_in_words, structure_tables
-from .facts import SPLITS, Facts
+from .facts import SPLITS, Facts, card_of
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -141,7 +141,7 @@ def table(checkpoints: list[Facts]) -> str:
         for corpus, found in facts.quality.items():
             numbers = [found["valid"][metric], found["test"][metric], found["test"]["standard_error"]]
             lines.append(
-                f"| [{facts.name}](model_cards/cards/{facts.name}.md) | {facts.description} "
+                f"| [{facts.name}]({card_of(facts.name)}) | {facts.description} "
                 f"| {structure_in_words(facts.structure)} | {counts} | {corpus} | {metric} "
                 f"| {' | '.join(f'{number:.4f}' for number in numbers)} |"
             )

@@ -92,6 +92,11 @@ class Facts:
         }
 
 
+def card_of(name: str) -> str:
+    """Where a checkpoint's card is, from the project's root."""
+    return f"zoo/checkpoints/{name}/README.md"
+
+
 def forms_in_words(layout: Layout) -> list[str]:
     """The weight forms that are not dense, those that most matrices share last."""
     groups: dict[str, list[str]] = {}

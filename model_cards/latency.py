@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .facts import Facts
+from .facts import Facts, card_of
 from .paper import differences, rows_of
 
 OURS = "opencl"
@@ -154,7 +154,7 @@ def table(checkpoints: list[Facts]) -> str:
         timed = [found for found in facts.latency if OURS in found["milliseconds"]]
         rows = [_row(found) for found in timed] or [["not yet", *[NONE] * 7]]
         if timed or facts.predicted or rows_of(facts.layout):
-            link = f"[{facts.name}](model_cards/cards/{facts.name}.md)"
+            link = f"[{facts.name}]({card_of(facts.name)})"
             lines += [f"| {link} | {' | '.join(row)} | {phone} |" for row in rows]
     return "\n".join(lines if len(lines) > 2 else ["Nothing is measured yet."])
 

@@ -12,7 +12,7 @@ from zoo.errors import CheckpointError, ZooError
 
 from . import classifier, keyboard_page, latency, pareto, tables
 from .card import card, classifies
-from .facts import Facts, gather
+from .facts import Facts, card_of, gather
 
 COMMAND = "python -m model_cards.render"
 ROOT = Path(__file__).parents[1]
@@ -32,7 +32,7 @@ def table(checkpoints: list[Facts]) -> str:
         for corpus, found in facts.quality.items():
             valid, test = found["valid"], found["test"]
             lines.append(
-                f"| [{facts.name}](model_cards/cards/{facts.name}.md) | {facts.description} "
+                f"| [{facts.name}]({card_of(facts.name)}) | {facts.description} "
                 f"| {facts.size['parameters']:,} | {facts.size['bytes'] / 1e6:.2f} | {corpus} "
                 f"| {valid['perplexity']:.2f} | {test['perplexity']:.2f} | {test['top1']:.3f} | {test['top3']:.3f} |"
             )
@@ -53,9 +53,7 @@ def pages(root: Path) -> dict[Path, str]:
     known = kept.read_text(encoding="utf-8") if kept.is_file() else ""
     made[kept] = published.with_shipped(known, {facts.name: facts.sha256 for facts in checkpoints})
     for facts in checkpoints:
-        text = card(facts)
-        made[root / "model_cards" / "cards" / f"{facts.name}.md"] = text
-        made[root / "zoo" / "checkpoints" / facts.name / "README.md"] = text
+        made[root / card_of(facts.name)] = card(facts)
     picture = pareto.picture(checkpoints)
     if picture:
         made[root / PICTURE] = picture
@@ -96,19 +94,15 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     except ZooError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    orphans = sorted(set((root / "model_cards" / "cards").glob("*.md")) - set(made))
     stale = [path for path, text in made.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if check:
-        for path in [*stale, *orphans]:
+        for path in stale:
             print(f"not up to date: {path.relative_to(root)}; type: {COMMAND}", file=sys.stderr)
-        return 1 if stale or orphans else 0
+        return 1 if stale else 0
     for path in stale:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(made[path], encoding="utf-8", newline="\n")
         print(f"wrote {path.relative_to(root)}")
-    for path in orphans:
-        path.unlink()
-        print(f"removed {path.relative_to(root)}")
     return 0
 
 

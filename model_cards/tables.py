@@ -10,7 +10,7 @@ from pathlib import Path
 from zoo.errors import ZooError
 
 from . import thesis
-from .facts import SPLITS, Facts, derived, gather, gather_derived
+from .facts import SPLITS, Facts, card_of, derived, gather, gather_derived
 from .frontier import frontier
 from .latency import OURS, PHONE, device_of
 from .matching import Row, differs, numbers_of, of_method, perplexity, rows
@@ -57,7 +57,7 @@ def _link(name: str, checkpoints: list[Facts]) -> str:
     """The card of a checkpoint, or the recipe of one without files."""
     files = next(facts.sha256 for facts in checkpoints if facts.name == name)
     is_here = set(files) != {"model.safetensors"}
-    return f"../model_cards/cards/{name}.md" if is_here else f"../conversion/recipes/{name}.toml"
+    return f"../{card_of(name)}" if is_here else f"../conversion/recipes/{name}.toml"
 
 
 def table(number: int, checkpoints: list[Facts]) -> str:

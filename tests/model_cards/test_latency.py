@@ -126,7 +126,7 @@ def test_readme_has_a_row_per_device():
     head, _, first, second = text.splitlines()
     assert head.count("*predicted*") == 2 and len({line.count("|") for line in text.splitlines()}) == 1
     phone = "| 8.10 (7.00 to 9.20) | 0.40 to 1.50 | 9.63 |"
-    link = "| [net](model_cards/cards/net.md)"
+    link = "| [net](zoo/checkpoints/net/README.md)"
     assert first == f"{link} | New phone, 1 thread | 0.200 | litert-int8 | 0.400 | 0.50 | 0.98 | 0.350 | 230 {phone}"
     assert second == f"{link} | Other phone, 1 thread | 0.200 | – | – | – | – | – | – {phone}"
 
