@@ -90,6 +90,18 @@ def test_gradients_reach_every_number_and_are_those_of_the_equations(variant):
             torch.testing.assert_close(parameter.grad, expected[name], atol=1e-2, rtol=1e-3)
 
 
+@pytest.mark.parametrize("form", ["dense", "low_rank"])
+def test_autocast_keeps_the_loop_in_the_dtype_of_the_weights(form):
+    model, ids = model_of(form=form, mogrifier_rounds=3).train(), ids_of(2, 6)
+    for cache in (None, model.model(ids).past_key_values.detach()):
+        exact = model(ids, past_key_values=cache, use_cache=False).logits
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            hidden = model.model(ids, past_key_values=cache, use_cache=False).last_hidden_state
+            near = model(ids, past_key_values=cache, use_cache=False).logits
+        assert hidden.dtype == torch.float32
+        torch.testing.assert_close(near.float(), exact, atol=0.1, rtol=0.05)
+
+
 def test_gates_start_near_one_and_nothing_else_changes():
     torch.manual_seed(0)
     model, ids = RnnLmForCausalLM(RnnLmConfig(vocab_size=50, mogrifier_rounds=5)).eval(), torch.arange(20)[None]

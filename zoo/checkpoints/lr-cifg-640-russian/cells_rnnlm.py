@@ -94,6 +94,10 @@ class RnnLmLayer(GradientCheckpointingLayer):
         fused = fused and (self.is_dense or self.training or T >= LONG)
         if fused and not torch.compiler.is_compiling() and self.matrices_are_bare():
             y, h, c = self.kernel(x, h, c)
+        elif self.rounds and torch.is_autocast_enabled(x.device.type):  # its casts cost more than its small products
+            with torch.autocast(x.device.type, enabled=False):
+                x, h, c = (s.to(self.bias.dtype) for s in (x, h, c))
+                y, h, c = self.unroll(x, mask, h, c)
         else:
             y, h, c = self.unroll(x, mask, h, c)
         if past_key_values is not None:
