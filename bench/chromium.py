@@ -26,7 +26,7 @@ from zoo.keyboard.demo_server import server_of
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--headless=new", "--no-sandbox", "--no-first-run", "--disable-extensions", "--disable-background-networking",
-    "--enable-unsafe-webgpu", "--hide-scrollbars", "--remote-debugging-pipe",
+    "--hide-scrollbars", "--remote-debugging-pipe",
 )  # fmt: skip
 PATIENCE = 60.0  # seconds
 READY = "document.querySelector('#progress')?.hidden"  # the model suggests, no longer the short list

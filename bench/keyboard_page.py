@@ -1,7 +1,7 @@
 """The page of `zoo demo` in headless Chromium: first load by file, time from a key to the bar, time of a step.
 
 Keys come 30 a second through the browser's own input; a time runs from the key's event to the new words in the bar, and
-to the end of the frame that shows them. `bench.page_parity` compares what is suggested. Both need the extra `export`.
+to the end of the frame that shows them. `bench.page_parity` compares what is suggested.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from transformers.utils import logging
 
+from conversion.exporters import wasm
 from zoo.errors import ZooError
 from zoo.hub import folder_of
 from zoo.keyboard.demo import assemble
-from zoo.keyboard.demo_runtime import PACKAGE, VERSION
 
 from . import page_parity
 from .chromium import READY, Chromium, served
@@ -49,7 +49,7 @@ WATCH = """
 STEPS = """new Promise((resolve, reject) => {
     const worker = new Worker('timing_worker.js', {type: 'module'});
     worker.onmessage = ({data}) => data.result ? resolve(data.result) : data.error && reject(new Error(data.error));
-    worker.postMessage({backend: 'wasm', entry: %s});
+    worker.postMessage({entry: %s});
 })"""
 
 
@@ -62,8 +62,8 @@ def measure(page: Path, text: str) -> dict[str, Any]:
 
     Returns:
         browser; load: processes that computed before; first_load: bytes of the files, and of packed ones unpacked;
-        webgpu_bytes: loaded later, if at all; seconds: from the address to a first bar, to the model, and to the
-        model at a second visit; keys, with to_bar and to_frame in milliseconds; step: of the model alone.
+        seconds: from the address to a first bar, to the model, and to the model at a second visit; keys, with to_bar
+        and to_frame in milliseconds; step: of the model alone.
     """
     content, load = json.loads((page / "models.json").read_text(encoding="utf-8")), os.getloadavg()[0]
     seconds = {}
@@ -90,7 +90,6 @@ def measure(page: Path, text: str) -> dict[str, Any]:
         "browser": version,
         "load": round(load, 2),
         "first_load": {**content["first_load"], "unpacked": _unpacked(page, content["first_load"]["files"])},
-        "webgpu_bytes": content["runtime"]["webgpu_bytes"],
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "keys": {
             "pressed": len(text),
@@ -140,8 +139,7 @@ def _write(folder: Path, name: str, messages: list[str], given: argparse.Namespa
     """The results of one checkpoint, as files and in some lines each."""
     known = {"name": name, "sha256": sha256_of(folder)}
     command = f"python -m bench.keyboard_page {name} --data DIR"
-    known_versions = {**versions("onnxruntime"), PACKAGE: VERSION}
-    where = {"device": cpu_name(), "cores": os.cpu_count(), "versions": known_versions}
+    where = {"device": cpu_name(), "cores": os.cpu_count(), "versions": versions(), "wasm": wasm.record()}
     if given.only != "parity":
         told = f"{command} --only times --keys {given.keys}"
         with tempfile.TemporaryDirectory(prefix="zoo-page-") as temporary:

@@ -1,12 +1,10 @@
-"""Does the page suggest what Python does? Messages typed in torch, in ONNX Runtime, and in the page in Chromium.
+"""Does the page suggest what Python does? Messages typed in torch, numpy, the C step, and the page in Chromium.
 
-The browser runs the page's own modules, and onnxruntime-web in wasm. Three ONNX files of a step: `fp32` and `int8` as
-`zoo export` writes them, and `integer-products`, of DynamicQuantizeLinear and MatMulInteger, which no page uses.
+The browser runs the page's own modules, and the C step in WebAssembly.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 import shutil
 import tempfile
@@ -21,16 +19,14 @@ from zoo.keyboard.demo import assemble
 from .chromium import READY, Chromium, served
 from .keyboard_agreement import REFERENCE, Typed, compared, keys_of, typed
 
-FILES = ("fp32", "int8", "integer-products")
 BLOCK = 50  # messages at a time, so that the browser answers in time
-OPEN = """(async (model, vocabulary) => {
+OPEN = """(async (entry) => {
     const {Engine, runtime, unpacked} = await import('./engine.js'), {Model} = await import('./session.js');
     const {Vocabulary} = await import('./vocabulary.js');
-    const {words, never} = JSON.parse(new TextDecoder().decode(await unpacked(vocabulary)));
-    const engine = await Engine.open(await runtime('wasm'), await unpacked(model));
-    window.model = await Model.open(new Vocabulary(words, never), engine);
+    const engine = await Engine.open(await runtime(), await unpacked(entry.model));
+    window.model = await Model.open(new Vocabulary(engine.words(), entry.never), engine);
     window.rules = await (await fetch('rules.json')).json();
-})(%s, %s)"""
+})(%s)"""
 TYPE = """(async (messages) => {
     const {Keyboard} = await import('./session.js'), {Personal} = await import('./personal.js');
     const keyboard = new Keyboard(model, new Personal(rules.mixture), rules.blocked), found = [];
@@ -55,36 +51,33 @@ def measure(folder: Path, messages: Sequence[str]) -> dict[str, Any]:
         folder: a checkpoint.
 
     Returns:
-        browser; messages, keys: how many; files: name -> bytes, milliseconds of a step in ONNX Runtime;
-        engines: `numpy`, `onnx FILE`, `wasm FILE` -> what `keyboard_agreement.compared` gives beside torch;
-        wasm_beside_onnx: file -> the same of these two.
+        browser; messages, keys: how many; bytes: of model.rnnlm; engines: `numpy`, `c`, `page` -> what
+        `keyboard_agreement.compared` gives beside torch; page_beside_c: the same of these two.
 
     Raises:
-        ZooError: there is no browser, or a package is not installed.
+        ZooError: there is no browser or C compiler, or a package is not installed.
     """
     expected = in_python(folder, REFERENCE, messages)
     rows = {"numpy": in_python(folder, "numpy", messages)}
     with tempfile.TemporaryDirectory(prefix="zoo-parity-") as temporary:
-        copies, page = prepare(folder, Path(temporary)), Path(temporary) / "page"
-        content = assemble(page, copies)
-        rows |= {f"onnx {copy.name}": in_python(copy, "onnx", messages) for copy in copies}
+        copy, page = Path(temporary) / folder.resolve().name, Path(temporary) / "page"
+        shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("onnx"))
+        export(copy, "c")
+        rows["c"] = in_python(copy, "c", messages)
+        (entry,) = assemble(page, [folder])["models"]
         with served(page) as url, Chromium() as browser:
             browser.open(url)
             browser.wait(READY)
             version = browser.version
-            for entry in content["models"]:
-                browser.evaluate(OPEN % (json.dumps(entry["model"]), json.dumps(entry["vocabulary"])))
-                rows[f"wasm {entry['name']}"] = list(in_browser(browser, messages))
+            browser.evaluate(OPEN % json.dumps(entry))
+            rows["page"] = list(in_browser(browser, messages))
     return {
         "browser": version,
         "messages": len(messages),
         "keys": sum(len(seen) for _, seen in expected),
-        "files": {
-            entry["name"]: {"bytes": entry["bytes"], "milliseconds": entry["milliseconds"]}
-            for entry in content["models"]
-        },
+        "bytes": entry["bytes"],
         "engines": {name: compared(expected, found) for name, found in rows.items()},
-        "wasm_beside_onnx": {file: compared(rows[f"onnx {file}"], rows[f"wasm {file}"]) for file in FILES},
+        "page_beside_c": compared(rows["c"], rows["page"]),
     }
 
 
@@ -100,32 +93,3 @@ def in_browser(browser: Any, messages: Sequence[str]) -> Iterator[Typed]:
         block = [keys_of(message) for message in messages[first : first + BLOCK]]
         for digest, seen in browser.evaluate(TYPE % json.dumps(block)):
             yield digest, [tuple(texts) for texts in seen]
-
-
-def prepare(folder: Path, work: Path) -> list[Path]:
-    """Copies of a checkpoint in a folder, each with one of FILES as its ONNX file."""
-    copies = [work / file for file in FILES]
-    for copy in copies:
-        shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("onnx"))
-    fp32, int8, products = (copy / "onnx" / "model.onnx" for copy in copies)
-    export(copies[0], "onnx", variants=("fp32", "int8"))
-    for path in (int8, products):
-        path.parent.mkdir()
-    fp32.with_name("model_int8.onnx").rename(int8)
-    _multiply_integers(fp32, products)
-    return copies
-
-
-def _multiply_integers(source: Path, target: Path) -> None:
-    """An ONNX file whose products are MatMulInteger, each row of a matrix with a scale, inputs scaled as they come."""
-    runtime = importlib.import_module("onnxruntime")
-    quantization = importlib.import_module("onnxruntime.quantization")
-    options = runtime.SessionOptions()
-    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    folded = target.with_suffix(".folded")  # with its matrices as constants
-    options.optimized_model_filepath = str(folded)
-    runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    quantization.quantize_dynamic(
-        folded, target, ["MatMul", "Gather"], per_channel=True, weight_type=quantization.QuantType.QInt8
-    )
-    folded.unlink()

@@ -8,7 +8,7 @@ from typing import Any
 from .facts import Facts
 
 PAGE = "docs/keyboard-page.md"
-RUNTIMES = {"onnx": "ONNX Runtime", "wasm": "the page"}
+RUNTIMES = {"c": "the C step", "page": "the page"}
 
 
 def tables(checkpoints: list[Facts]) -> dict[str, str]:
@@ -41,9 +41,10 @@ def _bytes(*ends: str) -> Callable[[dict[str, Any]], str]:
 
 
 def _page(found: dict[str, Any]) -> str:
-    """Bytes of all files that are neither runtime nor model."""
+    """Bytes of all files that are neither step nor model."""
     sizes = found["first_load"]["files"]
-    return f"{sum(size for path, size in sizes.items() if not path.startswith(('ort/', 'models/'))):,}"
+    others = [size for path, size in sizes.items() if not path.startswith("models/") and not path.endswith(".wasm")]
+    return f"{sum(others):,}"
 
 
 def _to(what: str) -> Callable[[dict[str, Any]], str]:
@@ -62,19 +63,14 @@ def _seconds(found: dict[str, Any]) -> str:
 
 
 FIRST_LOAD: dict[str, Callable[[dict[str, Any]], str]] = {
-    "the runtime's wasm": _bytes(".wasm.gz"),
-    "the runtime's JavaScript": _bytes(".mjs"),
-    "the model": _bytes("model.onnx.gz"),
-    "its vocabulary": _bytes("vocabulary.json.gz"),
+    "the model, its words with it": _bytes("model.rnnlm.gz"),
+    "what computes it: `rnnlm.wasm`": _bytes(".wasm"),
     "the page: HTML, CSS, JavaScript, short list, rules": _page,
     "**in all**": lambda found: f"**{found['first_load']['bytes']:,}**",
-    "later, where WebGPU is timed": lambda found: f"{found['webgpu_bytes']:,}",
 }
 TIMES: dict[str, Callable[[dict[str, Any]], str]] = {
     "measured on": lambda found: f"{found['device']}, {found['cores']} cores, load {found['load']:.1f}",
-    "in": lambda found: (
-        f"{found['browser']}, onnxruntime-web {found['versions']['onnxruntime-web']}, {found['step']['threads']} thread"
-    ),
+    "in": lambda found: f"{found['browser']}; the step by {found['wasm']['compiler']}",
     "keys": lambda found: f"{found['keys']['pressed']:,}, {found['keys']['per_second']} a second",
     "key to the new words in the bar": _to("to_bar"),
     "key to the end of the frame that shows them": _to("to_frame"),
@@ -84,19 +80,18 @@ TIMES: dict[str, Callable[[dict[str, Any]], str]] = {
 
 
 def _parity(same: dict[str, dict[str, Any]]) -> str:
-    """A row for each engine and file of each checkpoint."""
+    """A row for each engine of each checkpoint."""
     lines = [
-        "| checkpoint | computed by | ONNX file | MB | ms a step | bars | messages | digests | bars like native |",
-        "|---|---|---|---:|---:|---:|---:|---:|---:|",
+        "| checkpoint | computed by | MB | bars | messages | digests | bars like the C step's |",
+        "|---|---|---:|---:|---:|---:|---:|",
     ]
     for name, found in same.items():
         for engine, row in found["engines"].items():
-            kind, _, file = engine.partition(" ")
-            size = f"{found['files'][file]['bytes'] / 1e6:.2f}" if file else ""
-            time = f"{found['files'][file]['milliseconds']:.3f}" if kind == "onnx" else ""
+            size, beside = "", ""
+            if engine == "page":
+                size, beside = f"{found['bytes'] / 1e6:.2f}", _share(found["page_beside_c"]["same_keys"])
             shares = [_share(row[key]) for key in ("same_keys", "same_suggestions", "same_digest")]
-            beside = _share(found["wasm_beside_onnx"][file]["same_keys"]) if kind == "wasm" else ""
-            told = [name, RUNTIMES.get(kind, kind), file, size, time, *shares, beside]
+            told = [name, RUNTIMES.get(engine, engine), size, *shares, beside]
             lines.append(f"|{'|'.join(f' {cell} ' if cell else ' ' for cell in told)}|")
     counts = "; ".join(
         f"{name}: {found['messages']:,} messages, {found['keys']:,} bars" for name, found in same.items()

@@ -76,9 +76,11 @@ def test_what_the_wheel_holds(wheel: Path):
     assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {
         "zoo", "conversion", "bench", "model_cards",
     }  # fmt: skip
-    needed = {"zoo/catalog.json", "zoo/published.json", "zoo/keyboard/page/index.html", "model_cards/template.md"}
+    needed = {"zoo/catalog.json", "zoo/published.json", "model_cards/template.md"}
+    needed |= {f"zoo/keyboard/page/{name}" for name in ("index.html", "rnnlm.wasm")}
     needed |= {"model_cards/plain_template.md", "bench/opencl/kernels/dense.cl", "conversion/recipes/lstm-200-ptb.toml"}
     needed |= {f"conversion/exporters/c/{name}" for name in ("rnnlm.h", "rnnlm.c", "rnnlm_private.h", "suggest.c")}
+    needed |= {f"conversion/exporters/c_page/{name}" for name in ("rnnlm_page.c", "built.json")}
     needed |= {f"zoo/checkpoints/{DEFAULTS[0]}/{name}" for name in ("model.safetensors", "README.md", "tokenizer.json")}
     assert {name for name in needed if (ROOT / name).is_file()} <= set(names)
     assert not [name for name in names if "__pycache__" in name or name.startswith(("tests", "zoo/checkpoints/."))]

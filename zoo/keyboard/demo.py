@@ -1,4 +1,4 @@
-"""`zoo demo`: puts the page, models, vocabularies and the runtime into one folder, and serves it.
+"""`zoo demo`: puts the page and models into one folder, and serves it.
 
 The folder is complete: any server of static files will do, and it is a static Space as it is.
 """
@@ -19,12 +19,12 @@ from ..errors import CheckpointError, ZooError
 from ..hub import folder_of
 from .blocklist import BLOCKED
 from .demo_models import first_words, put_model
-from .demo_runtime import FIRST, LATER, PACKAGE, VERSION, put_runtime
 from .demo_server import server_of
 from .model import DEFAULT
 from .personal import MIXTURE
 
 PAGE = Path(__file__).with_name("page")
+STEP = "rnnlm.wasm"  # made by conversion.exporters.wasm
 CARD = """---
 title: Keyboard of small recurrent language models
 emoji: ⌨️
@@ -40,7 +40,6 @@ short_description: Next words on your device, offline after the first load
 # A keyboard whose suggestions are computed in the page
 
 Made by `zoo demo`. Nothing that is typed leaves the page. Models: {models}. First load: {size:.1f} MB.
-`ort/` is {package} {version} (MIT licence, Microsoft), unchanged but packed.
 """
 
 
@@ -60,7 +59,7 @@ def main(arguments: Sequence[str], prog: str = "zoo demo") -> int:
             print(f"{size:>12,}  {path}")
         print(f"{first['bytes']:>12,}  bytes at the first load, in {folder}")
         if not given.no_serve:
-            server = server_of(folder, given.host, given.port, given.isolate)
+            server = server_of(folder, given.host, given.port)
             shown = "localhost" if given.host == "127.0.0.1" else given.host
             print(f"http://{shown}:{server.server_port}/  (Ctrl+C ends it)", flush=True)
             with contextlib.suppress(KeyboardInterrupt), server:
@@ -78,7 +77,6 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--out", metavar="DIR", help="folder that gets the page (default: one for this run alone)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=8000, help="0: any that is free (default: 8000)")
-    parser.add_argument("--isolate", action="store_true", help="send the headers with which wasm may use threads")
     parser.add_argument("--no-serve", action="store_true", help="write the folder only; needs --out")
     return parser
 
@@ -91,7 +89,7 @@ def assemble(folder: Path, models: Sequence[str | Path]) -> dict[str, Any]:
 
     Raises:
         CheckpointError: one is unknown or damaged, or two have the same name.
-        ZooError: the runtime cannot be had, or the folder holds something else.
+        ZooError: the package conversion is not there, or the folder holds something else.
     """
     names = [folder_of(name).resolve().name for name in models]
     if len(set(names)) < len(names):
@@ -101,24 +99,21 @@ def assemble(folder: Path, models: Sequence[str | Path]) -> dict[str, Any]:
     shutil.rmtree(folder / "models", ignore_errors=True)
     shutil.copytree(PAGE, folder, dirs_exist_ok=True)
     entries = [put_model(folder, name) for name in models]
-    put_runtime(folder / "ort")
-    wasm, webgpu = ((folder / "ort" / files[-1]).stat().st_size for files in (FIRST, LATER))
     rules = {"blocked": sorted(BLOCKED), "mixture": MIXTURE._asdict()}
     (folder / "rules.json").write_text(json.dumps(rules) + "\n", encoding="utf-8")
     (folder / "first_words.json").write_text(json.dumps(first_words(models[0])) + "\n", encoding="utf-8")
     page = sorted(path.relative_to(folder).as_posix() for path in (folder / file for file in _page_files()))
-    first = [*page, "rules.json", "first_words.json", *(f"ort/{file}" for file in FIRST)]
-    first += [entries[0]["model"], entries[0]["vocabulary"]]
+    first = [*page, "rules.json", "first_words.json", entries[0]["model"]]
     sizes = {path: (folder / path).stat().st_size for path in first}
     total = sum(sizes.values())
     content = {
         "default": names[0],
-        "runtime": {"name": PACKAGE, "version": VERSION, "bytes": wasm, "webgpu_bytes": webgpu},
+        "step": {"name": STEP, "sha256": hashlib.sha256((folder / STEP).read_bytes()).hexdigest()},
         "models": entries,
         "first_load": {"bytes": total, "files": sizes},
     }
     (folder / "models.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    card = CARD.format(models=", ".join(names), size=total / 1e6, package=PACKAGE, version=VERSION)
+    card = CARD.format(models=", ".join(names), size=total / 1e6)
     (folder / "README.md").write_text(card, encoding="utf-8")
     # The service worker's list; its version is another one whenever a byte of the page is.
     known = [*first, "models.json"]

@@ -1,40 +1,35 @@
-"""What the page needs of a checkpoint: a step as ONNX, the vocabulary, a short list of words for the first seconds."""
+"""What the page needs of a checkpoint: weights and words in one file, a short list of words for the first seconds."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import importlib
 import json
-import sys
-import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
-from ..cached_files import cached
 from ..errors import ZooError
 from ..hub import folder_of, verify
 from ..layout import read_layout
 from ..runtime import best_ids
 from ..typed_text import is_word
 from .blocklist import BLOCKED
-from .demo_runtime import packed
 from .model import KeyboardModel
 from .vocabulary import Vocabulary
 
-WARM_UP, TIMED = 100, 1000  # steps, as in the paper
 WORDS, FOLLOWED, SLOTS = 600, 200, 3  # of the short list: words, those with words that follow, and how many follow
 
 
 def put_model(folder: Path, name: str | Path) -> dict[str, Any]:
-    """Writes a model and its vocabulary into the page's folder; its entry of models.json.
+    """Writes a model with its words into the page's folder; its entry of models.json.
 
     Raises:
         CheckpointError: it is unknown, damaged or no language model.
-        ZooError: it must be exported, and the packages for that are not there.
+        ZooError: the package conversion is not there, or the file would be larger than its format allows.
     """
     checkpoint = folder_of(name)
     verify(checkpoint)
@@ -43,28 +38,26 @@ def put_model(folder: Path, name: str | Path) -> dict[str, Any]:
     known_as = checkpoint.resolve().name
     place = folder / "models" / known_as
     place.mkdir(parents=True)
-    model = _onnx(checkpoint)
+    model = _file_of(checkpoint)
+    # Packed, because many hosts of static files send it as it is.
+    packed = gzip.compress(model, 9, mtime=0)
+    (place / "model.rnnlm.gz").write_bytes(packed)
     never = [token for token, ok in enumerate(vocabulary.suggestible) if not ok and is_word(vocabulary.words[token])]
-    words = json.dumps({"words": vocabulary.words, "never": never}, ensure_ascii=False)
-    small = {"model.onnx.gz": packed(model), "vocabulary.json.gz": packed(words.encode("utf-8", "surrogatepass"))}
-    for file, content in small.items():
-        (place / file).write_bytes(content)
     metrics = checkpoint / "metrics.json"
     quality = json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else {}
     test = quality.get("test", {})
     return {
         "name": known_as,
-        "model": f"models/{known_as}/model.onnx.gz",
-        "vocabulary": f"models/{known_as}/vocabulary.json.gz",
+        "model": f"models/{known_as}/model.rnnlm.gz",
         "sha256": hashlib.sha256(model).hexdigest(),
         "bytes": len(model),
-        "packed": sum(map(len, small.values())),
+        "packed": len(packed),
         "words": len(vocabulary.words),
+        "never": never,
         "script": script_of(vocabulary.words),
         "corpus": quality.get("corpus"),
         "perplexity": test.get("perplexity"),
         "top3": test.get("top3"),
-        "milliseconds": _milliseconds(model),
     }
 
 
@@ -93,49 +86,10 @@ def first_words(name: str | Path) -> dict[str, Any]:
     }
 
 
-def _onnx(checkpoint: Path) -> bytes:
-    """A step as ONNX: of the checkpoint's own files or of exported ones the smaller; never the one that rounds to int8,
-    which suggests other words than the checkpoint."""
-    weights = hashlib.sha256((checkpoint / "model.safetensors").read_bytes()).hexdigest()
-
-    def write(file: IO[bytes]) -> None:
-        try:
-            exporters = importlib.import_module("conversion.exporters.export")
-        except ModuleNotFoundError as error:
-            raise ZooError(
-                f"to export {checkpoint.name} zoo demo needs the package {error.name}; install the whole rnnlm-zoo"
-            ) from error
-        print(f"{checkpoint.name}: exporting, once ...", file=sys.stderr)
-        with tempfile.TemporaryDirectory(prefix="zoo-demo-") as temporary:
-            exporters.export(checkpoint, "onnx", temporary, ("fp32", "fp16"))
-            file.write(_smallest(Path(temporary)).read_bytes())
-
-    if (checkpoint / "onnx" / "model.onnx").is_file():
-        return _smallest(checkpoint).read_bytes()
-    return cached(f"page-{weights}-fp16.onnx", Path.read_bytes, write)
-
-
-def _smallest(folder: Path) -> Path:
-    """Of the files of one step; the first of equals, which is exact and keeps a checkpoint's own integers."""
-    files = [folder / "onnx" / f"model{suffix}.onnx" for suffix in ("", "_fp16")]
-    return min((file for file in files if file.is_file()), key=lambda file: file.stat().st_size)
-
-
-def _milliseconds(model: bytes) -> float | None:
-    """Median of a step on one thread of this machine; None without onnxruntime."""
+def _file_of(checkpoint: Path) -> bytes:
+    """The checkpoint as the C step reads it, its numbers as they are stored."""
     try:
-        import onnxruntime
-    except ImportError:
-        return None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    states = {given.name: np.zeros((1, given.shape[1]), np.float32) for given in session.get_inputs()[1:]}
-    token, times = np.zeros((1, 1), np.int64), []
-    for _ in range(WARM_UP + TIMED):
-        start = time.perf_counter()
-        logits, *after = session.run(None, {"input_ids": token, **states})
-        best_ids(logits[0, 0], SLOTS)
-        times.append(time.perf_counter() - start)
-        states = dict(zip(states, after, strict=True))
-    return round(1000 * float(np.median(times[WARM_UP:])), 4)
+        c_file = importlib.import_module("conversion.exporters.c_file")
+    except ModuleNotFoundError as error:
+        raise ZooError(f"zoo demo needs the package {error.name}; type: pip install rnnlm-zoo") from error
+    return c_file.file_of(checkpoint)

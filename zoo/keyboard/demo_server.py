@@ -14,7 +14,7 @@ TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
-    ".mjs": "text/javascript; charset=utf-8",
+    ".wasm": "application/wasm",
     ".json": "application/json",
     ".webmanifest": "application/manifest+json",
     ".svg": "image/svg+xml",
@@ -23,7 +23,6 @@ TYPES = {
     ".md": "text/markdown; charset=utf-8",
 }
 HEADERS = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
-ISOLATION = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
@@ -32,13 +31,9 @@ class Handler(http.server.SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     extensions_map = TYPES
 
-    def __init__(self, *arguments: Any, isolated: bool, **options: Any):
-        self._isolated = isolated
-        super().__init__(*arguments, **options)
-
     def end_headers(self) -> None:
         """The headers of every answer."""
-        for name, value in {**HEADERS, **(ISOLATION if self._isolated else {})}.items():
+        for name, value in HEADERS.items():
             self.send_header(name, value)
         super().end_headers()
 
@@ -50,17 +45,16 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         """What a person reads is no business of a log."""
 
 
-def server_of(folder: Path, host: str, port: int, isolated: bool = False) -> http.server.ThreadingHTTPServer:
+def server_of(folder: Path, host: str, port: int) -> http.server.ThreadingHTTPServer:
     """A server of a folder that listens already; `serve_forever` runs it.
 
     Args:
         port: 0: any that is free.
-        isolated: whether to send the headers with which wasm may use threads.
 
     Raises:
         ZooError: the address cannot be had.
     """
-    handler = functools.partial(Handler, directory=str(folder), isolated=isolated)
+    handler = functools.partial(Handler, directory=str(folder))
     try:
         return http.server.ThreadingHTTPServer((host, port), handler)
     except OSError as error:

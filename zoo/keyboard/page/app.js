@@ -53,7 +53,7 @@ function open(entry) {
   at("status").textContent = `Loading ${entry.name} … until then a short list suggests`;
   at("progress").hidden = false;
   keys.script(entry.script);
-  client.post({ kind: "open", entry, runtimeBytes: content.runtime.bytes });
+  client.post({ kind: "open", entry });
   keep("model", entry.name);
 }
 
@@ -70,7 +70,7 @@ function showFacts() {
     return times.length ? `${median.toFixed(1)} ms, 95 % within ${p95.toFixed(1)} ms` : "not yet";
   };
   const rows = {
-    Model: `${current.name}, onnxruntime-web ${content.runtime.version}, wasm`,
+    Model: current.name,
     Step: told(steps),
     "Key to bar": told(toBar),
     Keys: `${counted.keys} pressed, ${counted.saved} saved`,
@@ -187,7 +187,6 @@ timesPanel(content, () => current, (name, milliseconds) => {
   keep("times", here);
   showModels();
 });
-at("webgpu-size").textContent = `${(content.runtime.webgpu_bytes / 1e6).toFixed(1)} MB`;
 keys.starts(true);
 ask();
 open(current);

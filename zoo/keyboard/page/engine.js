@@ -1,15 +1,18 @@
-// One step of a model in ONNX Runtime: wasm on one thread, on more where the page is isolated, or WebGPU.
+// One step of a model: conversion/exporters/c in WebAssembly, over a model.rnnlm as it is stored.
 
-const RUNTIMES = {
-  wasm: { module: "ort.wasm.min.mjs", wasm: "ort-wasm-simd-threaded.wasm.gz" },
-  webgpu: { module: "ort.webgpu.min.mjs", wasm: "ort-wasm-simd-threaded.asyncify.wasm.gz" },
-};
-const FOLDER = new URL("./ort/", import.meta.url);
+const BINARY = new URL("./rnnlm.wasm", import.meta.url);
+const AGAIN = "make the page's folder again with zoo demo";
+const PAGE = 65536, LINE = 64; // bytes of a page of memory, and of what arrays begin at multiples of
+
+async function fetched(url) {
+  const answer = await fetch(url);
+  if (!answer.ok) throw new Error(`${url} answers ${answer.status}; ${AGAIN}`);
+  return answer;
+}
 
 /** The bytes of a file that lies packed in the page's folder; `tell` gets the bytes loaded so far. */
 export async function unpacked(url, tell = () => {}) {
-  const answer = await fetch(url);
-  if (!answer.ok) throw new Error(`${url} answers ${answer.status}; make the page's folder again with zoo demo`);
+  const answer = await fetched(url);
   let loaded = 0;
   const counted = new TransformStream({
     transform(chunk, controller) {
@@ -17,46 +20,76 @@ export async function unpacked(url, tell = () => {}) {
       controller.enqueue(chunk);
     },
   });
-  return new Response(answer.body.pipeThrough(counted).pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+  const packed = answer.body.pipeThrough(counted);
+  try {
+    return await new Response(packed.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+  } catch (error) {
+    throw new Error(`${url} is damaged or cut off (${error.message}); load the page again, or ${AGAIN}`);
+  }
 }
 
-/** ONNX Runtime for a backend; its wasm is loaded by us, because it lies packed. */
-export async function runtime(backend, tell) {
-  const { module, wasm } = RUNTIMES[backend];
-  const [ort, binary] = await Promise.all([import(new URL(module, FOLDER)), unpacked(new URL(wasm, FOLDER), tell)]);
-  ort.env.wasm.wasmBinary = binary;
-  ort.env.wasm.wasmPaths = FOLDER.href;
-  ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency || 1) : 1;
-  ort.env.logLevel = "error";
-  return ort;
+/** The code of the step, which every model has an instance of. */
+export async function runtime() {
+  const code = await (await fetched(BINARY)).arrayBuffer();
+  if (!globalThis.WebAssembly?.validate(code))
+    throw new Error("this browser cannot compute: WebAssembly with SIMD is missing, as in those before 2023; update it");
+  return WebAssembly.compile(code);
 }
 
 export class Engine {
-  /** @param {ArrayBuffer} model the ONNX file of one step. */
-  static async open(ort, model, backend = "wasm") {
+  /** @param {WebAssembly.Module} module from `runtime`. @param {ArrayBuffer} file a model.rnnlm. */
+  static async open(module, file) {
     const engine = new Engine();
-    engine.ort = ort;
-    engine.session = await ort.InferenceSession.create(model, { executionProviders: [backend], logSeverityLevel: 3 });
-    engine.shapes = engine.session.inputMetadata.filter(({ name }) => name.startsWith("past."));
+    const { exports: step } = await WebAssembly.instantiate(module);
+    engine.code = step;
+    engine.end = step.__heap_base.value;
+    const place = engine.allot(file.byteLength);
+    new Uint8Array(step.memory.buffer).set(new Uint8Array(file), place);
+    engine.check(step.open(place, file.byteLength));
+    engine.size = step.vocabulary();
+    const lengths = [step.state_floats(), engine.size, step.scratch_floats()];
+    engine.places = lengths.map((floats) => engine.allot(4 * floats));
+    // The memory stays as it is from here on, so that views of it stay what they are.
+    [engine.state, engine.scores] = lengths.map((n, i) => new Float32Array(step.memory.buffer, engine.places[i], n));
     return engine;
   }
 
-  /** A token and the state before it (null: the beginning) -> logits and the state after it. */
-  async logits(token, state) {
-    const { Tensor } = this.ort;
-    const feeds = { input_ids: new Tensor("int64", BigInt64Array.of(BigInt(token)), [1, 1]) };
-    for (const { name, shape } of this.shapes) {
-      const width = shape.at(-1);
-      feeds[name] = new Tensor("float32", state?.[name] ?? new Float32Array(width), [1, width]);
-    }
-    const found = await this.session.run(feeds), after = {};
-    for (const { name } of this.shapes) after[name] = found[name.replace("past", "present")].data;
-    return { logits: found.logits.data, state: after };
+  /** Room for so many bytes, never given back. */
+  allot(bytes) {
+    const { memory } = this.code, place = Math.ceil(this.end / LINE) * LINE;
+    this.end = place + bytes;
+    const missing = Math.ceil((this.end - memory.buffer.byteLength) / PAGE);
+    if (missing > 0) memory.grow(missing);
+    return place;
   }
 
-  /** As `logits`, but with log probabilities. */
-  async step(token, state) {
-    const { logits, state: after } = await this.logits(token, state);
+  /** Throws what an error code of the step means. */
+  check(code) {
+    if (code) throw new Error(`the model cannot be used: ${this.text(this.code.error(code))}, or ${AGAIN}`);
+  }
+
+  /** UTF-8 up to a zero, or up to the zero after another place. */
+  text(from, last = from) {
+    const bytes = new Uint8Array(this.code.memory.buffer);
+    return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes.subarray(from, bytes.indexOf(0, last)));
+  }
+
+  /** The vocabulary, in the order of the ids. */
+  words() {
+    return this.text(this.code.word(0), this.code.word(this.size - 1)).split("\0");
+  }
+
+  /** A token and the state before it (null: the beginning) -> logits, which the next step overwrites, and the state. */
+  logits(token, state) {
+    if (state) this.state.set(state);
+    else this.state.fill(0);
+    this.check(this.code.step(token, ...this.places));
+    return { logits: this.scores, state: this.state.slice() };
+  }
+
+  /** As `logits`, but with log probabilities, which stay. */
+  step(token, state) {
+    const { logits, state: after } = this.logits(token, state);
     return { logProbs: logSoftmax(logits), state: after };
   }
 }
@@ -67,6 +100,6 @@ export function logSoftmax(logits) {
   for (const value of logits) if (value > top) top = value;
   for (const value of logits) sum += Math.exp(value - top);
   const norm = Math.fround(top + Math.log(sum));
-  if (!Number.isFinite(norm)) throw new Error("the model gives no finite probabilities; make the page's folder again");
+  if (!Number.isFinite(norm)) throw new Error(`the model gives no finite probabilities; ${AGAIN}`);
   return logits.map((value) => value - norm);
 }

@@ -1,4 +1,4 @@
-// The choice of a model: size against perplexity, the time of a step as the size of the dot, and a list for all hands.
+// The choice of a model: size against perplexity, the time of a step, once measured, as the size of the dot, and a list.
 
 const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 340, HEIGHT = 170, LEFT = 34, RIGHT = 20, TOP = 26, BOTTOM = 34;
@@ -24,7 +24,6 @@ export function described(entry, here) {
   if (entry.perplexity) parts.push(`perplexity ${entry.perplexity.toFixed(1)}`);
   if (entry.top3) parts.push(`next word or sign among three ${(100 * entry.top3).toFixed(1)} %`);
   if (here) parts.push(`${here.toFixed(2)} ms a step here`);
-  else if (entry.milliseconds) parts.push(`${entry.milliseconds.toFixed(2)} ms a step in ONNX Runtime where the page was made`);
   return parts.join(" · ");
 }
 
@@ -56,11 +55,11 @@ function drawn(entries, chosen, here, choose) {
   const axis = `M${LEFT} ${TOP - 12}V${HEIGHT - BOTTOM}H${WIDTH - 4}`;
   picture.append(
     element("path", { d: axis, class: "axis", fill: "none" }),
-    element("text", { x: LEFT, y: 10 }, "perplexity (lower is better); larger dots take longer"),
+    element("text", { x: LEFT, y: 10 }, "perplexity (lower is better); of models timed here larger dots take longer"),
     element("text", { x: WIDTH - 4, y: HEIGHT - 4, "text-anchor": "end" }, "size"),
   );
   for (const entry of entries) {
-    const at = [x(Math.log(entry.bytes)), y(entry.perplexity)], time = here[entry.name] ?? entry.milliseconds ?? 0.1;
+    const at = [x(Math.log(entry.bytes)), y(entry.perplexity)], time = here[entry.name] ?? 0.1;
     const group = element("g", { class: entry.name === chosen ? "chosen" : "" });
     const radius = Math.min(16, Math.max(5, 5 + 3 * Math.log2(1 + 4 * time)));
     group.append(

@@ -1,4 +1,4 @@
-// Keeps the page for use without a network: the first load at once, other models and runtimes when they are asked for.
+// Keeps the page for use without a network: the first load at once, other models when they are asked for.
 
 importScripts("files.js"); // sets FILES: {version, first}; it changes whenever a byte of the page does
 

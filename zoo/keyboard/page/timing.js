@@ -29,14 +29,14 @@ export function clockTick() {
 }
 
 /** Times steps of an engine; `tell` gets the share that is done. */
-export async function timeSteps(engine, words, tell) {
+export function timeSteps(engine, words, tell) {
   const times = [];
   const began = performance.now();
   let seed = 1, state = null;
   for (let step = 0; step < WARM_UP + TIMED; step++) {
     seed = (seed * MULTIPLIER) % MODULUS;
     const start = performance.now();
-    const found = await engine.logits(seed % words, state);
+    const found = engine.logits(seed % words, state);
     bestIds(found.logits, TOP);
     if (step >= WARM_UP) times.push(performance.now() - start);
     state = found.state;

@@ -9,15 +9,15 @@ import { Vocabulary } from "./vocabulary.js";
 
 const TIMES = 200; // latest steps whose time is told
 const WARM_UP = 20; // steps until the browser has compiled them well
-let personal = null, shortList = null, follower = null, ort = null, loads = 0;
+let personal = null, shortList = null, follower = null, code = null, loads = 0;
 let settings = { blocked: [], private: false };
 let times = [];
 
 /** Counts the steps of an engine by the clock. */
 function timed(engine) {
   return {
-    async step(token, state) {
-      const start = performance.now(), found = await engine.step(token, state);
+    step(token, state) {
+      const start = performance.now(), found = engine.step(token, state);
       times = [...times, performance.now() - start].slice(-TIMES);
       return found;
     },
@@ -78,26 +78,22 @@ const queue = (job) => (last = last.then(job));
 const tellError = (of, id) => (error) => postMessage({ kind: "error", of, id, text: String(error.message ?? error) });
 
 /** Loads a model while the one before, or the short list, goes on. */
-async function load({ entry, runtimeBytes }) {
-  const mine = ++loads, total = entry.packed + (ort ? 0 : runtimeBytes), loaded = {};
-  const teller = (part) => (bytes) => {
-    loaded[part] = bytes;
-    const sum = Object.values(loaded).reduce((a, b) => a + b);
-    if (mine === loads) postMessage({ kind: "progress", share: Math.min(1, sum / total) });
+async function load({ entry }) {
+  const mine = ++loads;
+  const tell = (bytes) => {
+    if (mine === loads) postMessage({ kind: "progress", share: Math.min(1, bytes / entry.packed) });
   };
-  const base = new URL("./", import.meta.url);
-  ort ??= runtime("wasm", teller("runtime"));
-  const [found, model, words] = await Promise.all([
-    ort,
-    unpacked(new URL(entry.model, base), teller("model")),
-    unpacked(new URL(entry.vocabulary, base), teller("words")),
+  code ??= runtime();
+  const [module, file] = await Promise.all([
+    code,
+    unpacked(new URL(entry.model, new URL("./", import.meta.url)), tell),
   ]).catch((error) => {
-    ort = null; // the next try loads it anew
+    code = null; // the next try loads it anew
     throw error;
   });
-  const { words: all, never } = JSON.parse(new TextDecoder().decode(words));
-  const opened = await Model.open(new Vocabulary(all, never), timed(await Engine.open(found, model)));
-  for (let step = 0; step < WARM_UP; step++) await opened.engine.step(opened.vocabulary.eos, null);
+  const engine = await Engine.open(module, file);
+  const opened = await Model.open(new Vocabulary(engine.words(), entry.never), timed(engine));
+  for (let step = 0; step < WARM_UP; step++) opened.engine.step(opened.vocabulary.eos, null);
   await queue(() => {
     if (mine !== loads) return; // another one was chosen meanwhile
     times = [];

@@ -5,8 +5,6 @@ import threading
 import pytest
 
 from bench.chromium import READY, Chromium, program
-from zoo.errors import ZooError
-from zoo.keyboard import demo_runtime
 from zoo.keyboard.demo import assemble
 from zoo.keyboard.demo_server import server_of
 
@@ -16,13 +14,7 @@ from ..invented import WORDS, write_keyboard
 @pytest.fixture(scope="session")
 def page_folder(tmp_path_factory):
     """A folder as `zoo demo` makes it, of a small random model."""
-    pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnx")
     root = tmp_path_factory.mktemp("demo")
-    try:
-        demo_runtime.put_runtime(root / "ort")
-    except ZooError as error:
-        pytest.skip(f"the runtime of the page cannot be had: {error}")
     assemble(root / "page", [write_keyboard(root / "tiny", [*WORDS, *MORE]), write_keyboard(root / "other")])
     return root / "page"
 

@@ -43,7 +43,7 @@ def take(page: Path, out: Path) -> list[Path]:
             picture(f"typing-{theme}")
             if theme == "light":
                 browser.touch("#open-models")
-                browser.touch("#time-wasm")
+                browser.touch("#time")
                 browser.wait("!document.querySelector('#save-times').disabled")
                 picture("models-light")
                 browser.touch("#models button")

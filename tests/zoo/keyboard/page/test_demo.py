@@ -1,14 +1,14 @@
 """`zoo demo`: the folder that it makes, what it says, what it refuses, how it is served."""
 
 import json
+import sys
 import urllib.error
 import urllib.request
 
 import pytest
 
 from zoo import cli
-from zoo.errors import ZooError
-from zoo.keyboard import demo, demo_runtime
+from zoo.keyboard import demo
 from zoo.keyboard.demo_models import script_of
 
 from ..invented import write_keyboard
@@ -19,8 +19,8 @@ def test_the_first_load_is_told_by_file(page_folder):
     first = content["first_load"]
     assert first["bytes"] == sum(first["files"].values())
     assert all((page_folder / path).stat().st_size == size for path, size in first["files"].items())
-    assert "ort/ort-wasm-simd-threaded.wasm.gz" in first["files"]
-    assert not any("asyncify" in path or "models/other" in path for path in first["files"])
+    assert {"rnnlm.wasm", "models/tiny/model.rnnlm.gz"} <= set(first["files"])
+    assert not any("models/other" in path for path in first["files"])
     assert [entry["name"] for entry in content["models"]] == ["tiny", "other"] and content["default"] == "tiny"
     assert (page_folder / "README.md").read_text().startswith("---\n")
     assert "sdk: static" in (page_folder / "README.md").read_text()
@@ -52,8 +52,8 @@ def test_types_that_browsers_need(served):
     types = {
         "": "text/html; charset=utf-8",
         "app.js": "text/javascript; charset=utf-8",
-        "ort/ort.wasm.min.mjs": "text/javascript; charset=utf-8",
-        "models/tiny/model.onnx.gz": "application/gzip",
+        "rnnlm.wasm": "application/wasm",
+        "models/tiny/model.rnnlm.gz": "application/gzip",
         "models.json": "application/json",
         "app.webmanifest": "application/manifest+json",
     }
@@ -83,9 +83,8 @@ def test_what_is_refused(tmp_path, capsys):
     assert (tmp_path / "full" / "letter.txt").read_text() == "mine"
 
 
-def test_another_runtime_than_the_pinned_one_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(demo_runtime, "_packed_by_npm", lambda: b"something else")
-    monkeypatch.setattr(demo_runtime, "_fetched", lambda: b"something else")
-    with pytest.raises(ZooError, match="not the pinned one"):
-        demo_runtime.put_runtime(tmp_path / "ort")
+def test_without_the_package_conversion(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "conversion.exporters.c_file", None)
+    model = str(write_keyboard(tmp_path / "tiny"))
+    assert cli.main(["demo", "--no-serve", "--out", str(tmp_path / "new"), "--model", model]) == 2
+    assert "needs the package conversion.exporters.c_file; type: pip install rnnlm-zoo" in capsys.readouterr().err

@@ -1,12 +1,18 @@
 """The page in a headless browser: a person chooses a model and colours, blocks and forgets words, times the device."""
 
+import gzip
 import json
 import threading
+from gzip import compress as packed
+
+import pytest
 
 from bench.chromium import READY
 from zoo.keyboard.demo_server import Handler
 
 from .visitor import BAR, STATUS, TEXT, bar, typed
+
+MODEL = "models/tiny/model.rnnlm.gz"
 
 
 def test_a_suggestion_that_is_never_to_come_again(page):
@@ -62,6 +68,7 @@ def test_everything_is_forgotten_at_a_second_tap_only(page):
     page.wait("document.querySelector('#forget-all').textContent.startsWith('Tap again')")
     page.touch("#settings button")  # closes it, and with it the question
     page.wait("document.querySelector('#forget-all').textContent === 'Forget all'")
+    page.wait("document.activeElement.id === 'text'")
     assert "Zorkmid" in typed(page, "Zork")
     page.touch("#open-settings")
     page.touch("#forget-all")
@@ -100,10 +107,10 @@ def test_another_model(page):
 
 def test_times_of_this_device(page):
     page.evaluate("document.querySelector('#open-models').click()")
-    page.evaluate("document.querySelector('#time-wasm').click()")
+    page.evaluate("document.querySelector('#time').click()")
     page.wait("!document.querySelector('#save-times').disabled")
     rows = page.evaluate("document.querySelector('#times table').innerText")
-    assert "median" in rows and "wasm" in rows
+    assert "median" in rows and "tiny" in rows
 
 
 def test_dark(page):
@@ -128,17 +135,39 @@ def test_a_screen_reader_is_told(page):
     assert page.evaluate(nameless) == []
 
 
-def test_without_a_model_the_short_list_goes_on(browser, served, page_folder):
-    model = page_folder / "models" / "tiny" / "model.onnx.gz"
-    content = model.read_bytes()
-    model.unlink()
+DAMAGED = {
+    "absent": (MODEL, lambda content: None, "answers 404"),
+    "no-gzip": (MODEL, lambda content: b"<html>not here</html>", "is damaged or cut off"),
+    "cut-off": (MODEL, lambda content: content[:-100], "is damaged or cut off"),
+    "cut-off-inside": (MODEL, lambda content: packed(gzip.decompress(content)[:-64]), "the file is cut off"),
+    "another-file": (MODEL, lambda content: packed(b"PK" + gzip.decompress(content)), "this is no file of zoo export"),
+    "damaged": (MODEL, lambda content: packed(changed(gzip.decompress(content), 60)), "the file is damaged"),
+    "no-simd": ("rnnlm.wasm", lambda content: changed(content, 40), "WebAssembly with SIMD is missing"),
+    "no-step": ("rnnlm.wasm", lambda content: None, "answers 404"),
+}
+
+
+def changed(content: bytes, place: int) -> bytes:
+    """With another byte there."""
+    return content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :]
+
+
+@pytest.mark.parametrize(("file", "damage", "told"), DAMAGED.values(), ids=DAMAGED)
+def test_without_a_model_the_short_list_goes_on(browser, served, page_folder, file, damage, told):
+    path = page_folder / file
+    content = path.read_bytes()
+    damaged = damage(content)
+    path.unlink()
+    if damaged is not None:
+        path.write_bytes(damaged)
     try:
         browser.call("Storage.clearDataForOrigin", origin=served.url.rstrip("/"), storageTypes="all")
         browser.open(served.url)
-        browser.wait(f"{STATUS}.includes('zoo demo')")  # what to do
+        browser.wait(f"{STATUS}.includes({json.dumps(told)})")
+        assert "zoo demo" in browser.evaluate(STATUS) or "update it" in browser.evaluate(STATUS)  # what to do
         assert len(typed(browser, "th")) == 3
     finally:
-        model.write_bytes(content)
+        path.write_bytes(content)
         browser.problems.clear()
 
 
