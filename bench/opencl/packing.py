@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from zoo.errors import ZooError
-from zoo.forms import Sparse
 from zoo.leaves import Dense, Int4, Int8
 
 from .settings import Settings
@@ -106,7 +105,7 @@ def pack(leaf: Dense | Int8 | Int4, order: np.ndarray, settings: Settings, half:
         dot=f"dot_{kind}(w, s, v, tile, {N})",
         number=f"at_{kind}(w, s, m, n, {N})",
         offset=0.0,
-        scratch=_scratch(settings, N),
+        scratch=scratch_of(settings, N),
     )
 
 
@@ -131,7 +130,7 @@ def _int8(leaf: Int8, order: np.ndarray, settings: Settings, half: bool) -> Pack
         dot=f"dot_i8(w, s, v, tile, {N}, {is_half})",
         number=f"at_i8(w, s, m, n, {N}, {as_float(offset)}, {is_half})",
         offset=offset,
-        scratch=_scratch(settings, N, 8 * S),
+        scratch=scratch_of(settings, N, 8 * S),
     )
 
 
@@ -156,7 +155,7 @@ def _int4(leaf: Int4, order: np.ndarray, settings: Settings, half: bool) -> Pack
         dot=f"dot_i4(w, s, v, tile, {N}, {fields})",
         number=f"at_i4(w, s, m, n, {group}, {fields})",
         offset=0.0,
-        scratch=_scratch(settings, N, G * wide, G),
+        scratch=scratch_of(settings, N, G * wide, G),
     )
 
 
@@ -172,30 +171,11 @@ def _tiles(order: np.ndarray, settings: Settings) -> int:
     return -(-(int(np.flatnonzero(order >= 0)[-1]) + 1) // settings.rows)
 
 
-def _scratch(settings: Settings, N: int, integers: int = 0, groups: int = 0) -> int:
-    """Ints of local memory; as the macros HEAD, FLOATS, INTS and SUMS of kernels/dot.cl lay it out."""
+def scratch_of(settings: Settings, N: int, integers: int = 0, groups: int = 0) -> int:
+    """Ints of local memory; as the macros HEAD, FLOATS, INTS and SUMS of kernels/vector.cl lay it out."""
     return pad(2 + 2 * settings.lanes) + pad(N) + pad(integers // 4) + pad(groups)
 
 
 def as_float(value: float) -> str:
     """A float as OpenCL C writes it."""
     return f"{np.float32(value):.9e}f"
-
-
-def slices_of(form: Sparse, settings: Settings) -> dict[str, np.ndarray]:
-    """A sparse matrix as kernels/sparse.cl reads it: values, columns, starts, rows, places, and scale by place."""
-    counts, across = np.diff(form.starts), settings.vec * settings.lanes
-    order = np.argsort(-counts, kind="stable")
-    rows = np.full(pad(len(counts), across), -1)
-    rows[: len(order)] = order
-    widths = counts[order[::across]]
-    starts = np.concatenate([[0], np.cumsum(widths * across)])
-    places = np.empty_like(order)
-    places[order] = np.arange(len(order))
-    each = np.repeat(places, counts)  # the place of the row of every number
-    within = np.arange(len(form.values)) - np.repeat(form.starts[:-1], counts)
-    to = starts[each // across] + within * across + each % across
-    values, columns = np.zeros(starts[-1], form.values.dtype), np.zeros(starts[-1], np.int32)
-    values[to], columns[to] = form.values, form.columns
-    scale = np.zeros(1) if form.scale is None else take(form.scale, rows)
-    return {"values": values, "columns": columns, "starts": starts, "rows": rows, "places": places, "scale": scale}

@@ -14,8 +14,9 @@ import numpy as np
 from zoo.forms import LowRank, Sparse, TensorTrain
 from zoo.leaves import Dense, Int4, Int8
 
-from .packing import Packed, as_float, in_order, narrow, pack, pad, slices_of
+from .packing import Packed, as_float, in_order, narrow, pack, pad
 from .settings import Settings
+from .slices import Slices, slices_of
 
 LEAVES = (Dense, Int8, Int4)
 FLOATS, INTS, BYTES = "const float", "const int", "const uchar"  # what a kernel reads; without const: writes
@@ -61,6 +62,7 @@ class Plan:
     vectors: dict[str, np.ndarray] = field(default_factory=dict)
     touched: int = 0
     packed: dict[str, Packed] = field(default_factory=dict)
+    sliced: dict[str, Slices] = field(default_factory=dict)
 
     def vector(self, name: str, length: int, fill: float = 0.0) -> str:
         """A vector of floats, with room for the rows that fill the last tile up."""
@@ -122,15 +124,16 @@ class Plan:
             self._train(name, form, x, y, bias, known)
             return
         rows = rows_of(form)
-        ends = [(FLOATS, self.bias(name, bias, rows)), (FLOATS, x), ("float", y)]
         if isinstance(form, Sparse):
-            fields, args = self._sparse(name, form, "rows")
-            slices = len(self.arrays[f"{name}.starts"]) - 1
-            fields |= {"SLICES": slices, **known}
-            self.call("sparse", fields, args + ends, items=slices * self.settings.lanes)
+            found, args = self._sparse(name, form, "rows", "scale", "level")
+            self.touched += sum(self.arrays[buffer].nbytes for _, buffer in args)
+            ordered = None if bias is None else bias[found.arrays["rows"][:rows]]
+            args += [(FLOATS, self.bias(name, ordered, rows)), (FLOATS, x), ("float", y)]
+            items = found.fields["SLICES"] * self.settings.lanes
+            self.call("sparse", found.fields | known, args, scratch=found.scratch, items=items)
             return
         fields, args, more = self.tiles(name, form, self.bias(name, bias, rows))
-        self.call("product", {**fields, "M": rows, **known}, [*args, *ends[1:]], **more)
+        self.call("product", {**fields, "M": rows, **known}, [*args, (FLOATS, x), ("float", y)], **more)
 
     def tiles(self, name: str, leaf: Any, bias: str) -> tuple[dict[str, Any], list[tuple[str, str]], dict[str, int]]:
         """Macros, first arguments and sizes of a product with a matrix that is stored number by number."""
@@ -170,24 +173,13 @@ class Plan:
         kind = 2 if small else int(self.half and isinstance(leaf, Dense))
         return packed, {"KIND": kind, "HALF_SCALES": int(packed.scale.nbytes == 2 * len(order))}
 
-    def _sparse(self, name: str, form: Sparse, order: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-        """Macros and buffers of a sparse matrix; `order`: the table needed, `rows` of places or `places` of rows."""
-        small, wide, found = form.scale is not None, form.num_columns > 1 << 16, slices_of(form, self.settings)
-        half = self.half and not small
-        kind, column = "char" if small else "half" if half else "float", "int" if wide else "ushort"
-        numpy_of = {"values": {"char": np.int8, "half": np.float16, "float": np.float32}[kind], "scale": np.float32}
-        numpy_of["columns"] = np.int32 if wide else np.uint16
-        number, vector = "vload_half(i, (__global const half *)w)", "LOAD_HALF((__global const half *)w + i)"
-        if not half:
-            number, vector = f"((__global const {kind} *)w)[i]", f"TO_FLOAT(LOAD((__global const {kind} *)w + i))"
-        types = ((BYTES, "values"), (f"const {column}", "columns"), (INTS, "starts"), (INTS, order), (FLOATS, "scale"))
-        for _, part in types:
-            contents = self.arrays.get(f"{name}.{part}", found[part].astype(numpy_of.get(part, np.int32)))
-            self.array(f"{name}.{part}", contents)
-            self.touched += contents.nbytes if order == "rows" else 0
-        fields: dict[str, Any] = {"VALUE(w, i)": number, "VALUES(w, i)": vector, "LOAD_COLUMNS(p)": "TO_INT(LOAD(p))"}
-        fields |= {"COLUMN": column, "SCALED": int(small)}
-        return fields, [(kind, f"{name}.{part}") for kind, part in types]
+    def _sparse(self, name: str, form: Sparse, *parts: str) -> tuple[Slices, list[tuple[str, str]]]:
+        """A sparse matrix and the buffers of its `parts`."""
+        if name not in self.sliced:
+            self.sliced[name] = slices_of(form, self.settings, self.half, self.unpacked)
+        found, parts = self.sliced[name], ("values", "columns", "starts", *parts)
+        args = [(f"const {found.kinds[part]}", self.array(f"{name}.{part}", found.arrays[part])) for part in parts]
+        return found, args
 
     def row(self, name: str, form: Any, x: str, shared: bool) -> None:
         """x = the row of `form` that the word selects; `shared`: its buffers are there already, the head's."""
@@ -200,9 +192,9 @@ class Plan:
         elif isinstance(form, TensorTrain):
             self._train_row(name, form, x, shared)
         elif isinstance(form, Sparse):
-            fields, args = self._sparse(name, form, "places")
-            self.touched += 0 if shared else int(len(form.values) / (len(form.starts) - 1) * 4)
-            self.call("sparse_row", {**fields, "N": form.num_columns}, [*args, ("float", x)])
+            found, args = self._sparse(name, form, "places", "scale")
+            self.touched += 0 if shared else int(len(form.values) / (len(form.starts) - 1) * found.each)
+            self.call("sparse_row", found.fields, [*args, ("float", x)])
         else:
             M, N = size_of(form)
             packed = self.matrix(name, form, in_order(M, self.settings), self.half)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyopencl
 
 KERNELS = Path(__file__).with_name("kernels")
-SHARED = ("prelude", "dot", "best")
+SHARED = ("prelude", "vector", "dot", "best")
 FIRST = ("const int token", "const int turn")  # arguments before those of the memory
 
 

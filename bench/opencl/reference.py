@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from zoo.forms import LowRank, TensorTrain
+from zoo.forms import LowRank, Sparse, TensorTrain
 from zoo.leaves import Int4, Int8
 from zoo.runtime import NumpyModel
 
 
 def quantise(x: np.ndarray, most: int) -> tuple[np.ndarray, np.float32]:
-    """x [N] -> integers, the greatest magnitude as `most`, and the scale that gives x back (dot.cl)."""
+    """x [N] -> integers, the greatest magnitude as `most`, and the scale that gives x back (vector.cl)."""
     greatest = np.abs(x).max(initial=0).astype(np.float32)
     inverse = np.float32(most) / greatest if greatest > 0 else np.float32(0)
     return np.rint(x * inverse).astype(np.int32), np.float32(greatest / np.float32(most))
@@ -47,12 +47,25 @@ class RoundedInt4(Int4):
         return (wide.reshape(M, G, self.group).sum(axis=2) * self.scale).sum(axis=1) * unit
 
 
+class RoundedSparse(Sparse):
+    """A sparse 8-bit matrix whose product rounds the vector to 12 bits (sparse.cl)."""
+
+    def matvec(self, x: np.ndarray) -> np.ndarray:
+        """x [N] -> product [M]."""
+        (q, unit), M = quantise(x, 2047), len(self.starts) - 1
+        rows = np.repeat(np.arange(M), np.diff(self.starts))
+        sums = np.bincount(rows, self.values.astype(np.int64) * q[self.columns], M).astype(np.float32)
+        return sums * unit * (1 if self.scale is None else self.scale)
+
+
 def rounded(form: Any) -> Any:
     """A form whose integer matrices round the vectors they multiply, as the kernels do."""
     if isinstance(form, Int8):
         return RoundedInt8(form.weight, form.scale, form.offset)
     if isinstance(form, Int4):
         return RoundedInt4(form.weight, form.scale, form.group, form.size[1])
+    if isinstance(form, Sparse) and form.scale is not None:
+        return RoundedSparse(form.values, form.columns, form.starts, form.scale, form.num_columns, "a twin")
     if isinstance(form, LowRank):
         return LowRank(rounded(form.left), rounded(form.right))
     if isinstance(form, TensorTrain):

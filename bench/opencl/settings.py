@@ -26,7 +26,7 @@ class Settings:
     Args:
         vec: floats of a vector, one of VECTORS; a work-item takes 4 vectors of rows.
         lanes: work-items of a work-group.
-        simd: 0: plain OpenCL C; 1: x86 with AVX2, 8 floats; 2: x86 with AVX-512 VNNI, 16 floats.
+        simd: 0: plain OpenCL C; 1: x86 with AVX2, 8 floats; 2: x86 with AVX-512 VNNI and VBMI, 16 floats.
         one_launch: the whole step as one launch of one work-group; else a launch per operation.
         groups: work-groups of a launch; 0: as many as there are tiles.
     """
@@ -52,9 +52,9 @@ class Settings:
 
 
 def host_simd() -> int:
-    """What this machine's processor can do, for devices that are it: 2: AVX-512 VNNI, 1: AVX2 with F16C, 0: else."""
+    """What the processor can do, for devices that are it: 2: AVX-512 VNNI and VBMI, 1: AVX2 with F16C, 0: else."""
     flags = cpu_flags()
-    if {"avx512_vnni", "avx512bw", "avx512vl", "f16c"} <= flags:
+    if {"avx512_vnni", "avx512vbmi", "avx512bw", "avx512vl", "f16c"} <= flags:
         return 2
     return 1 if {"avx2", "f16c"} <= flags else 0
 

@@ -1,7 +1,7 @@
 // Types and functions that every operation uses. The macros come from programs.py:
 //   VEC    floats of a vector: 1, 4, 8 or 16. A tile is 4 vectors of rows, or VEC units of an LSTM with their 4 gates.
 //   LANES  work-items of a work-group; each takes tiles of its own, so no sum is shared between work-items.
-//   SIMD   0: plain OpenCL C; 1: x86 with AVX2; 2: x86 with AVX-512 VNNI (compilers for the host's processor only)
+//   SIMD   0: plain OpenCL C; 1: x86 with AVX2; 2: x86 with AVX-512 VNNI, VBMI (compilers for the host's processor only)
 
 #pragma OPENCL FP_CONTRACT ON
 
@@ -93,13 +93,18 @@ INLINE int any_above(const floatV a, const floatV b) {
 
 // x[at], number by number.
 #if SIMD == 2
-INLINE floatV gather(__global const float *x, const intV at) {
+INLINE floatV gather(__local const float *x, const intV at) {
   floatV found;
   __asm__("kxnorw %%k1, %%k1, %%k1\n\tvgatherdps (%1,%2,4), %0 %{%%k1%}" : "=&v"(found) : "r"(x), "v"(at) : "k1", "memory");
   return found;
 }
+// Of 128 bytes, 64 in each of two vectors, those at the 64 bytes of `at`.
+INLINE intV choose64(intV at, const intV first, const intV second) {
+  __asm__("vpermi2b %2, %1, %0" : "+v"(at) : "v"(first), "v"(second));
+  return at;
+}
 #elif SIMD == 1
-INLINE floatV gather(__global const float *x, const intV at) {
+INLINE floatV gather(__local const float *x, const intV at) {
   floatV found;
   intV all = -1;
   __asm__("vgatherdps %1, (%2,%3,4), %0" : "=&x"(found), "+&x"(all) : "r"(x), "x"(at) : "memory");
@@ -108,7 +113,7 @@ INLINE floatV gather(__global const float *x, const intV at) {
 #elif VEC == 1
 #define gather(x, at) ((x)[at])
 #else
-INLINE floatV gather(__global const float *x, const intV at) {
+INLINE floatV gather(__local const float *x, const intV at) {
   int places[VEC];
   float found[VEC];
   STORE(at, places);

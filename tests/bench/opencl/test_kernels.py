@@ -66,6 +66,8 @@ MATRICES = {
     "int4 3 x 90 by 40": lambda: int4(3, 90, 40),
     "sparse 37 x 29": lambda: sparse(37, 29),
     "sparse 37 x 29 int8": lambda: sparse(37, 29, np.full(37, 0.02, np.float32)),
+    "sparse 75 x 300": lambda: sparse(75, 300),
+    "sparse 75 x 300 int8": lambda: sparse(75, 300, rng.uniform(0.01, 0.02, 75).astype(np.float32)),
     "low rank 37 x 29": lambda: LowRank(dense(37, 5), dense(5, 29)),
     "low rank 37 x 29 int8": lambda: LowRank(dense(37, 5), int8(5, 29)),
     "train 30 x 24": lambda: train([5, 3, 2], [2, 3, 4], [4, 3], dense),
