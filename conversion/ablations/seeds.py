@@ -1,6 +1,6 @@
 """A checkpoint trained again from scratch with other seeds: how far its perplexity depends on chance.
 
-python -m conversion.ablations.seeds lr-rnn-600-ptb --seeds 2 --data DIR --out bench/results/lr-rnn-600-ptb/seeds.json
+python -m conversion.ablations.seeds tt-lstm-256-ptb --seeds 2 --data DIR --out bench/results/tt-lstm-256-ptb/seeds.json
 """
 
 from __future__ import annotations
