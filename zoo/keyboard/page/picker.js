@@ -55,7 +55,7 @@ function drawn(entries, chosen, here, choose) {
   const axis = `M${LEFT} ${TOP - 12}V${HEIGHT - BOTTOM}H${WIDTH - 4}`;
   picture.append(
     element("path", { d: axis, class: "axis", fill: "none" }),
-    element("text", { x: LEFT, y: 10 }, "perplexity (lower is better); of models timed here larger dots take longer"),
+    element("text", { x: LEFT, y: 10 }, "perplexity (lower is better); larger dot: slower here"),
     element("text", { x: WIDTH - 4, y: HEIGHT - 4, "text-anchor": "end" }, "size"),
   );
   for (const entry of entries) {
