@@ -96,7 +96,7 @@ def interpreter_of(name: str, interpreters: dict[str, Path]) -> Path | None:
 def best_of(logits: Any, count: int) -> tuple[list[int], list[float]]:
     """The ids and logits of the `count` largest of an array [V], which it spoils: for libraries that cannot choose."""
     ids, values = [], []
-    for _ in range(count):  # for three words quicker than any sorting
+    for _ in range(count):  # for three words quicker than `zoo.runtime.best_ids`
         best = int(logits.argmax())
         ids.append(best)
         values.append(float(logits[best]))

@@ -69,7 +69,6 @@ def slices_of(form: Sparse, settings: Settings, half: bool, unpacked: bool) -> S
     else:
         values = np.zeros((starts[-1], STEP, across), np.float16 if half and form.scale is None else np.float32)
         values[step, of_step, beside] = form.values if form.scale is None else form.values * form.scale[row]
-    kind = {1: "char", 2: "half", 4: "float"}[values.itemsize]
     arrays = {
         "values": values.reshape(-1).view(np.uint8),
         "columns": columns.reshape(-1),
@@ -85,7 +84,7 @@ def slices_of(form: Sparse, settings: Settings, half: bool, unpacked: bool) -> S
         "N": N,
         "SLICES": len(rows) // across,
         "BLOCKS": B,
-        "KIND": {"float": 0, "half": 1, "char": 2}[kind],
+        "KIND": {4: 0, 2: 1, 1: 2}[values.itemsize],
     }
     return Slices(arrays, kinds, fields, scratch_of(settings, N, 2 * pad(N, BLOCK)), values.itemsize + 1)
 

@@ -56,20 +56,16 @@ def prepare(folder: Path, work: Path, variant: str) -> None:
 
 
 def _network(folder: Path) -> Any:
-    """The network of the other libraries, its states one row, and all logits in place of the best."""
+    """The network of the other libraries without the choice of words, its states one row."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     from .onnx_runtime import build
 
-    model = build(folder)
-    graph, layout = model.graph, read_layout(folder)
-    best = next(node for node in graph.node if node.op_type == "TopK")
-    for node in graph.node:
-        node.output[:] = ["logits" if name == best.input[0] else name for name in node.output]
-    before, after = [given.name for given in graph.input[1:]], [given.name for given in graph.output[2:]]
+    model = build(folder, top=False)
+    graph = model.graph
+    before, after = [given.name for given in graph.input[1:]], [given.name for given in graph.output[1:]]
     sizes = [given.type.tensor_type.shape.dim[1].dim_value for given in graph.input[1:]]
-    graph.node.remove(best)
     if len(sizes) > 1:
         graph.initializer.append(numpy_helper.from_array(np.array(sizes, np.int64), "state_sizes"))
         graph.node.insert(0, helper.make_node("Split", ["before", "state_sizes"], before, axis=1))
@@ -80,9 +76,9 @@ def _network(folder: Path) -> Any:
     def row(name: str, width: int) -> Any:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, width])
 
-    del graph.input[1:], graph.output[:]
+    del graph.input[1:], graph.output[1:]
     graph.input.append(row("before", sum(sizes)))
-    graph.output.extend([row("logits", layout.vocab_size), row("after", sum(sizes))])
+    graph.output.append(row("after", sum(sizes)))
     onnx.checker.check_model(model)
     return model
 

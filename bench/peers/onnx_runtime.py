@@ -1,6 +1,6 @@
 """ONNX Runtime on the CPU: fp32, its dynamic 8 bits, and MatMulNBits with 4 bits.
 
-Letters: O layer output, H hidden.
+Letters: V vocabulary, O layer output, H hidden.
 """
 
 from __future__ import annotations
@@ -46,8 +46,11 @@ def prepare(folder: Path, work: Path, variant: str) -> None:
         quantizer.model.save_model_to_file(str(work / FILE))
 
 
-def build(folder: Path) -> Any:
-    """The network as ONNX: `token` [1] and `past.*` -> `values`, `ids` [1, TOP] and `present.*`, matrices as MatMul."""
+def build(folder: Path, top: bool = True) -> Any:
+    """The network as ONNX: `token` [1] and `past.*` -> `values`, `ids` [1, TOP] and `present.*`, matrices as MatMul.
+
+    top: whether it chooses the best words; else `logits` [1, V] are in the place of both.
+    """
     import onnx
     from onnx import TensorProto, helper
     from onnxruntime.quantization.onnx_model import ONNXModel
@@ -58,7 +61,7 @@ def build(folder: Path) -> Any:
     from .network import joined
 
     model = joined(folder)
-    g, top = Graph(Storage()), min(TOP, model.config.vocab_size)
+    g, count, V = Graph(Storage()), min(TOP, model.config.vocab_size), model.config.vocab_size
     x = lookup(g, model.model.embed_tokens, "token")
     for number, layer in enumerate(model.model.layers):
         h, c = f"past.{number}.h", f"past.{number}.c"
@@ -76,16 +79,20 @@ def build(folder: Path) -> Any:
     if model.output_projection is not None:
         x = product(g, model.output_projection, x)
     logits = product(g, model.lm_head, x, None if model.lm_head.bias is None else g.vector(model.lm_head.bias))
-    g.ops("TopK", logits, g.ints(top), names=["values", "ids"])
+    if top:
+        g.ops("TopK", logits, g.ints(count), names=["values", "ids"])
+        given = [("values", FLOAT, count), ("ids", TensorProto.INT64, count)]
+    else:
+        g.op("Identity", logits, name="logits")
+        given = [("logits", FLOAT, V)]
 
     def states(prefix: str) -> list[Any]:
         sizes = state_names(model, prefix).items()
         return [helper.make_tensor_value_info(name, FLOAT, [1, size]) for name, size in sizes]
 
     token = helper.make_tensor_value_info("token", TensorProto.INT64, [1])
-    best = [helper.make_tensor_value_info("values", FLOAT, [1, top])]
-    best += [helper.make_tensor_value_info("ids", TensorProto.INT64, [1, top])]
-    graph = helper.make_graph(g.nodes, "step", [token, *states("past")], [*best, *states("present")], g.constants)
+    found = [helper.make_tensor_value_info(name, kind, [1, width]) for name, kind, width in given]
+    graph = helper.make_graph(g.nodes, "step", [token, *states("past")], [*found, *states("present")], g.constants)
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     onnx.checker.check_model(proto, full_check=True)
     plain = ONNXModel(proto)

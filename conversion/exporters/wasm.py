@@ -17,11 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zoo.errors import ZooError
-from zoo.keyboard.demo import PAGE
+from zoo.keyboard.demo import PAGE, STEP
 
 from .to_c import SOURCES
 
-FILE = PAGE / "rnnlm.wasm"
+FILE = PAGE / STEP
 GLUE = Path(__file__).with_name("c_page")
 RECORD = GLUE / "built.json"
 # What every browser with SIMD has had before it. A reactor is a library: of libc nothing is linked that needs imports.

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError, ZooError
+from ..fetching import sha256_of
 from ..hub import folder_of
 from .blocklist import BLOCKED
 from .demo_models import first_words, put_model
@@ -108,7 +109,7 @@ def assemble(folder: Path, models: Sequence[str | Path]) -> dict[str, Any]:
     total = sum(sizes.values())
     content = {
         "default": names[0],
-        "step": {"name": STEP, "sha256": hashlib.sha256((folder / STEP).read_bytes()).hexdigest()},
+        "step": {"name": STEP, "sha256": sha256_of(folder / STEP)},
         "models": entries,
         "first_load": {"bytes": total, "files": sizes},
     }

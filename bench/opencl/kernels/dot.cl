@@ -186,8 +186,3 @@ INLINE float at_i4(
   const int q = (j % 8 < 4 ? pair & 15 : pair >> 4) - 8;
   return q * (half_scales ? vload_half(place, (__global const half *)scale) : ((__global const float *)scale)[place]);
 }
-
-// f(0) f(1) .. for each of SIDE vectors, by name instead of by place in an array.
-#define EACH_4(f) f(0) f(1) f(2) f(3)
-#define EACH_8(f) EACH_4(f) f(4) f(5) f(6) f(7)
-#define EACH PASTE(EACH_, SIDE)

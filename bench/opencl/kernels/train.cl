@@ -46,6 +46,10 @@ INLINE void NAME(
     PASTE(NAME, put)(a##u, m, bias + to, y + AT + to);                                                     \
     PASTE(NAME, put)(b##u, m + VEC, bias + to, y + AT + to);                                               \
   }
+// f(0) f(1) .. for each of SIDE vectors, by name instead of by place in an array.
+#define EACH_4(f) f(0) f(1) f(2) f(3)
+#define EACH_8(f) EACH_4(f) f(4) f(5) f(6) f(7)
+#define EACH PASTE(EACH_, SIDE)
     EACH(BEGIN)
 #if KIND == 2
     __global const int *p = FIRST(int, w, m / ROWS, PAD(N) / 4, 1) + m % ROWS;
@@ -86,3 +90,6 @@ INLINE void NAME(
 #undef ADD
 #undef SCALE
 #undef PUT
+#undef EACH
+#undef EACH_4
+#undef EACH_8
