@@ -27,8 +27,10 @@ from zoo.errors import RecipeError, ZooError
 from zoo.hub import folder_of
 from zoo.loading import load_any
 
+from .allocation import keep_freed_memory
 from .checkpoint import measure, provenance, save_checkpoint
 from .classification import train_reviews
+from .crew import disband
 from .distillation import SoftTargets
 from .drawn_text import taught
 from .interruption import Interrupted
@@ -212,10 +214,13 @@ def main(arguments: list[str] | None = None) -> int:
         again = shlex.join(["python", "-m", "conversion.build", *(sys.argv[1:] if arguments is None else arguments)])
         print(f"{stop or 'stopped'}; to go on type: {again}", file=sys.stderr)
         return 128 + number
+    finally:
+        disband()
 
 
 def run_recipes(given: argparse.Namespace) -> int:
     """Builds the recipes named, one after the other."""
+    keep_freed_memory()
     if given.threads:
         torch.set_num_threads(given.threads)
     for recipe in [read_recipe(name) for name in given.recipe]:

@@ -74,3 +74,9 @@ class Crew:
     def gather(self, item: T) -> list[T]:
         """The item of every process, in the order of the ranks."""
         return gather_object([item]) if self.count > 1 else [item]
+
+
+def disband() -> None:
+    """Ends the talk of the processes: a thread of it that outlives the interpreter may abort a run that is done."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
