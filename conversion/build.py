@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from transformers.utils import logging
 
 from zoo.catalog import CHECKPOINTS
@@ -30,7 +29,7 @@ from zoo.loading import load_any
 from .allocation import keep_freed_memory
 from .checkpoint import measure, provenance, save_checkpoint
 from .classification import train_reviews
-from .crew import disband
+from .crew import PartialState, disband
 from .distillation import SoftTargets
 from .drawn_text import taught
 from .interruption import Interrupted

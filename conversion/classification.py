@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from torch.nn import functional as F
 
 from zoo.errors import RecipeError
@@ -22,7 +21,7 @@ from zoo.reviews import Reviews, Split
 from zoo.text_scoring import side_by_side
 
 from .constraint import Constraint
-from .crew import Crew
+from .crew import Crew, PartialState
 from .interruption import Interrupted, Requests, requests_to_stop
 from .optim import learning_rate
 from .progress import Progress

@@ -5,8 +5,14 @@ from __future__ import annotations
 from typing import TypeVar
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list, gather_object
+
+try:
+    from accelerate import Accelerator
+    from accelerate import PartialState as PartialState
+    from accelerate.utils import broadcast_object_list, gather_object
+except ModuleNotFoundError as error:
+    needed = f"training needs {error.name}; type: pip install 'rnnlm-zoo[train]'"
+    raise ModuleNotFoundError(needed, name=error.name) from None
 
 from zoo.errors import RecipeError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import socket
 import subprocess
@@ -67,3 +68,10 @@ def test_unequal_shares_are_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("conversion.crew.Accelerator", lambda cpu: Three())
     with pytest.raises(RecipeError, match="batch_size 32 cannot be shared by 3 processes"):
         Crew("cpu", 32)
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    monkeypatch.delitem(sys.modules, "conversion.crew")
+    with pytest.raises(ModuleNotFoundError, match=r"training needs accelerate; type: pip install 'rnnlm-zoo\[train\]'"):
+        importlib.import_module("conversion.crew")
