@@ -19,7 +19,8 @@ def plot(result: dict[str, Any], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "zoo"  # the same bytes for the same numbers
+    # The same bytes for the same numbers, with letters as text.
+    matplotlib.rcParams.update({"svg.hashsalt": "zoo", "svg.fonttype": "none"})
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(6.4, 3.6), layout="constrained")
