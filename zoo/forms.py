@@ -145,7 +145,7 @@ class Sparse:
         K, small = spec["nonzeros"], "values" in spec
         return cls(
             file.read(f"{prefix}.values", (K,), np.int8 if small else None),
-            file.read(f"{prefix}.columns", (K,), np.int16 if columns < 1 << 15 else np.int32),
+            file.read(f"{prefix}.columns", (K,), column_type(columns)),
             file.read(f"{prefix}.starts", (rows + 1,), np.int32),
             file.read(f"{prefix}.scale", (rows,)) if small else None,
             columns,
@@ -185,6 +185,11 @@ class Sparse:
         if self.scale is None:
             return int(np.count_nonzero(self.values))
         return int(np.count_nonzero(self.values * np.repeat(self.scale, np.diff(self.starts))))
+
+
+def column_type(columns: int) -> type[np.generic]:
+    """The integers that number the columns of a sparse matrix."""
+    return np.uint8 if columns <= 1 << 8 else np.int16 if columns < 1 << 15 else np.int32
 
 
 FORMS: dict[str, Any] = {**LEAVES, "low_rank": LowRank, "tensor_train": TensorTrain, "sparse": Sparse}

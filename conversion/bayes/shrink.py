@@ -10,7 +10,7 @@ import torch
 
 from zoo.configuration_rnnlm import RnnLmConfig
 from zoo.errors import VocabularyError
-from zoo.sparse_rnnlm import SHORT, Sparse
+from zoo.sparse_rnnlm import Sparse, column_type
 
 from ..matrices import DENSE, Change, Model, config_with, prefix_of, with_forms
 from .needed import Needed, Place, is_tied, needed
@@ -209,7 +209,7 @@ def _smallest(matrix: torch.Tensor) -> dict[str, Any]:
     """Dense or sparse, whichever takes fewer bytes with numbers of 16 bits."""
     M, N = matrix.shape
     K = max(1, int(matrix.count_nonzero()))
-    return {"form": "sparse", "nonzeros": K} if K * (4 if N < SHORT else 6) + 4 * (M + 1) < 2 * M * N else DENSE
+    return {"form": "sparse", "nonzeros": K} if K * (2 + column_type(N).itemsize) + 4 * (M + 1) < 2 * M * N else DENSE
 
 
 def _filled(numbers: torch.Tensor, width: int) -> torch.Tensor:

@@ -12,6 +12,7 @@ import numpy as np
 
 from zoo import specs
 from zoo.errors import ZooError
+from zoo.forms import column_type
 from zoo.keyboard.vocabulary import Vocabulary
 from zoo.layout import prefix_of, read_layout
 from zoo.plain_network import check_plain
@@ -73,7 +74,7 @@ class Writer:
         else:
             K, small = spec["nonzeros"], "values" in spec
             weight = self.tensor(f"{prefix}.values", (K,), np.int8 if small else None)
-            indices = self.tensor(f"{prefix}.columns", (K,), np.int16 if N < 1 << 15 else np.int32)
+            indices = self.tensor(f"{prefix}.columns", (K,), column_type(N))
             starts = self.tensor(f"{prefix}.starts", (M + 1,), np.int32)
             scale = self.tensor(f"{prefix}.scale", (M,)) if small else NOTHING
         return struct.pack(CORE, M, N, row_mode, column_mode, group, offset) + weight + scale + indices + starts

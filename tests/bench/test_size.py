@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
         "model.embed_tokens.weight": np.array([[1, 0, -0.0], [2, -3, 6e-8]], np.float16),
         "model.layers.0.input.weight": np.ones((4, 3), np.float32),
         "model.layers.0.recurrent.values": np.array([1, 0, 2], np.float32),
-        "model.layers.0.recurrent.columns": np.array([1, 3, 0], np.int16),
+        "model.layers.0.recurrent.columns": np.array([1, 3, 0], np.uint8),
         "model.layers.0.recurrent.starts": np.array([0, 2, 2, 3, 3], np.int32),
         "model.layers.0.bias": np.array([-0.0, 1, 2, 3], np.float32),
         "lm_head.left.weight": np.array([[-127], [0]], np.int8),

@@ -4,10 +4,12 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
 
 from zoo import forms
 from zoo.errors import CheckpointError
+from zoo.sparse_rnnlm import Sparse
 from zoo.specs import check, words
 from zoo.tensors import TensorFile
 
@@ -90,7 +92,7 @@ def tensors_of(rng, prefix, rows, columns, spec):
     if form == "sparse":
         places = np.sort(rng.choice(rows * columns, spec["nonzeros"], replace=False))
         starts = np.searchsorted(places, np.arange(rows + 1) * columns).astype(np.int32)
-        kept = {f"{prefix}.columns": (places % columns).astype(np.int16), f"{prefix}.starts": starts}
+        kept = {f"{prefix}.columns": (places % columns).astype(forms.column_type(columns)), f"{prefix}.starts": starts}
         if "values" in spec:
             stored = rng.integers(-127, 128, len(places)).astype(np.int8)
             return kept | {f"{prefix}.values": stored, f"{prefix}.scale": np.abs(floats(rows))}
@@ -179,7 +181,7 @@ def test_several_blocks_of_rows(tmp_path, spec):
 def test_empty_rows_of_a_sparse_matrix(tmp_path):
     tensors = {
         "x.values": np.array([2, 3, -4], np.float32),
-        "x.columns": np.array([1, 0, 3], np.int16),
+        "x.columns": np.array([1, 0, 3], np.uint8),
         "x.starts": np.array([0, 0, 1, 1, 3, 3], np.int32),
     }
     matrix = forms.read(write(tmp_path, tensors), "x", 5, 4, {"form": "sparse", "nonzeros": 3})
@@ -190,7 +192,7 @@ def test_empty_rows_of_a_sparse_matrix(tmp_path):
 def test_zeros_that_are_stored_do_not_count(tmp_path):
     tensors = {
         "s.values": np.array([5, 0, 7], np.int8),
-        "s.columns": np.array([0, 1, 1], np.int16),
+        "s.columns": np.array([0, 1, 1], np.uint8),
         "s.starts": np.array([0, 2, 3], np.int32),
         "s.scale": np.array([1, 0], np.float16),
         "q.weight": np.array([[1, 0], [5, 6]], np.int8),
@@ -212,7 +214,7 @@ def test_zeros_that_are_stored_do_not_count(tmp_path):
         ({"starts": [0, 2, 1, 3]}, "starts does not rise from 0 to the 3 stored numbers"),
         ({"starts": [0, 1, 2, 2]}, "starts does not rise"),
         ({"starts": [1, 1, 2, 3]}, "starts does not rise"),
-        ({"columns": [0, 1, 4]}, "columns has one outside 0 to 3"),
+        ({"columns": [0, 1, 300]}, "columns has one outside 0 to 299"),
         ({"columns": [0, -1, 2]}, "columns has one outside"),
         ({"columns": [2, 2, 1]}, "columns does not rise within each row"),
         ({"columns": [2, 1, 3]}, "columns does not rise"),
@@ -226,9 +228,9 @@ def test_damaged_sparse_matrices(tmp_path, change, message):
 
     def read(given):
         tensors = {f"x.{name}": np.array(numbers, kinds[name]) for name, numbers in given.items()}
-        return forms.read(write(tmp_path, tensors), "x", 3, 4, {"form": "sparse", "nonzeros": 3})
+        return forms.read(write(tmp_path, tensors), "x", 3, 300, {"form": "sparse", "nonzeros": 3})
 
-    assert read(good).matvec(np.ones(4, np.float32)).tolist() == [3, 0, 3]
+    assert read(good).matvec(np.ones(300, np.float32)).tolist() == [3, 0, 3]
     with pytest.raises(CheckpointError, match=message) as caught:
         read(good | change)
     assert "model.safetensors" in str(caught.value) and "\n" not in str(caught.value)
@@ -250,14 +252,26 @@ def test_tensors_of_another_form(tmp_path, spec, tensors, message):
         forms.read(file, "x", 2, 3, spec)
 
 
-def test_columns_are_wide_where_they_must_be(tmp_path):
-    spec, N = {"form": "sparse", "nonzeros": 1}, 1 << 15
-    tensors = {"x.values": np.ones(1, np.float32), "x.starts": np.array([0, 1], np.int32)}
-    wide = write(tmp_path, tensors | {"x.columns": np.array([N - 1], np.int32)})
-    assert forms.read(wide, "x", 1, N, spec).row(0)[N - 1] == 1
-    narrow = write(tmp_path, tensors | {"x.columns": np.array([5], np.int16)})
-    with pytest.raises(CheckpointError, match=r"I16 and config\.json asks for I32"):
-        forms.read(narrow, "x", 1, N, spec)
+@pytest.mark.parametrize(
+    ("N", "kind", "other", "message"),
+    [
+        (1 << 8, np.uint8, np.int16, "I16 and .* asks for U8"),
+        ((1 << 8) + 1, np.int16, np.uint8, "U8 and .* asks for I16"),
+        ((1 << 15) - 1, np.int16, np.int32, "I32 and .* asks for I16"),
+        (1 << 15, np.int32, np.int16, "I16 and .* asks for I32"),
+    ],
+)
+def test_columns_are_as_wide_as_they_must_be(tmp_path, N, kind, other, message):
+    spec = {"form": "sparse", "nonzeros": 2}
+    tensors = {"x.values": np.array([2, 1], np.float32), "x.starts": np.array([0, 2], np.int32)}
+    right = write(tmp_path, tensors | {"x.columns": np.array([0, N - 1], kind)})
+    matrix = forms.read(right, "x", 1, N, spec)
+    assert matrix.row(0)[[0, N - 1]].tolist() == [2, 1] and matrix.matvec(np.ones(N, np.float32)).tolist() == [3]
+    part = Sparse.from_dense(torch.from_numpy(matrix.row(0)[None]), spec)
+    assert part["columns"].numpy().dtype == kind and part["columns"].tolist() == [0, N - 1]
+    wrong = write(tmp_path, tensors | {"x.columns": np.array([0, 5], other)})
+    with pytest.raises(CheckpointError, match=message):
+        forms.read(wrong, "x", 1, N, spec)
 
 
 @pytest.mark.parametrize(

@@ -125,14 +125,18 @@ static void dots(const float *restrict w, size_t rows, size_t stride, const floa
 static void multiply_sparse(const rnnlm *model, const Core *core, const float *x, float *y, float *restrict work)
 {
     const uint32_t *starts = (const uint32_t *)rnnlm_array(model, &core->starts);
-    const uint16_t *narrow = (const uint16_t *)rnnlm_array(model, &core->indices);
-    const uint32_t *wide = (const uint32_t *)rnnlm_array(model, &core->indices);
+    const void *indices = rnnlm_array(model, &core->indices);
+    const uint8_t *bytes = (const uint8_t *)indices;
+    const uint16_t *narrow = (const uint16_t *)indices;
+    const uint32_t *wide = (const uint32_t *)indices;
     for (size_t row = 0, end; row < core->rows; row = end) {
         size_t first = starts[row], n;
         for (end = row + 1; end < core->rows && starts[end + 1] - first <= FEW; end++) continue;
         n = starts[end] - first;
         floats(model, &core->weight, first, n, work);
-        if (core->indices.kind == INT16)
+        if (core->indices.kind == UINT8)
+            for (size_t i = 0; i < n; i++) work[i] *= x[bytes[first + i]];
+        else if (core->indices.kind == INT16)
             for (size_t i = 0; i < n; i++) work[i] *= x[narrow[first + i]];
         else
             for (size_t i = 0; i < n; i++) work[i] *= x[wide[first + i]];
@@ -208,8 +212,7 @@ static void core_row(const rnnlm *model, const Core *core, size_t row, float *re
         size_t first = starts[row], n = starts[row + 1] - first;
         floats(model, &core->weight, first, n, work);
         memset(out, 0, N * sizeof *out);
-        for (size_t i = first; i < first + n; i++)
-            out[core->indices.kind == INT16 ? ((const uint16_t *)indices)[i] : ((const uint32_t *)indices)[i]] = *work++;
+        for (size_t i = first; i < first + n; i++) out[rnnlm_column(core, indices, i)] = *work++;
     } else
         memcpy(out, unpacked(model, core, row, 1, work), N * sizeof *out);
     if (core->weight.kind != INT4 && core->scale.count) {

@@ -34,13 +34,11 @@ static int core_fits(const rnnlm *model, const Core *core)
     if (core->scale.count && !fits(model, &core->scale, FLOATS, core->scale.count == 1 ? 1 : M)) return 0;
     if (!core->starts.count) return fits(model, &core->weight, FLOATS | 1 << INT8, M * N);
     if (!fits(model, &core->weight, FLOATS | 1 << INT8, K) || !fits(model, &core->starts, 1 << INT32, M + 1) ||
-        !fits(model, &core->indices, 1 << INT16 | 1 << INT32, K) ||
+        !fits(model, &core->indices, 1 << UINT8 | 1 << INT16 | 1 << INT32, K) ||
         !rises((const uint32_t *)rnnlm_array(model, &core->starts), M + 1, core->weight.count, core->columns))
         return 0;
-    for (size_t k = 0; k < K; k++) {
-        const void *indices = rnnlm_array(model, &core->indices);
-        if ((core->indices.kind == INT16 ? ((const uint16_t *)indices)[k] : ((const uint32_t *)indices)[k]) >= N) return 0;
-    }
+    for (size_t k = 0; k < K; k++)
+        if (rnnlm_column(core, rnnlm_array(model, &core->indices), k) >= N) return 0;
     return 1;
 }
 

@@ -17,7 +17,7 @@
 #pragma GCC optimize("O3", "associative-math", "no-signed-zeros", "no-trapping-math", "fp-contract=fast")
 #endif
 
-enum { F32, F16, INT8, INT4, INT16, INT32, KINDS };
+enum { F32, F16, INT8, INT4, INT16, INT32, KINDS, UINT8 = INT4 }; /* bytes: as weights two numbers in each */
 enum { FEW = 2048 }; /* numbers that are floats at once, if a row is not longer: the nearest cache holds them */
 enum { LSTM, CIFG, GRU, RNN, CELLS };
 
@@ -51,6 +51,13 @@ typedef struct rnnlm_header {
 static inline const void *rnnlm_array(const rnnlm *model, const Numbers *numbers)
 {
     return model->file + numbers->at;
+}
+
+/* The column of a number of sparse rows. */
+static inline uint32_t rnnlm_column(const Core *core, const void *indices, size_t k)
+{
+    if (core->indices.kind == UINT8) return ((const uint8_t *)indices)[k];
+    return core->indices.kind == INT16 ? ((const uint16_t *)indices)[k] : ((const uint32_t *)indices)[k];
 }
 
 /* Scales of a row of INT4. */

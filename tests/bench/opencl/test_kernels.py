@@ -13,7 +13,7 @@ from bench.opencl.programs import build, launches_of, source_of
 from bench.opencl.reference import best, quantise, rounded
 from bench.opencl.settings import Settings
 from tests.bench.opencl.devices import DEVICES, simds
-from zoo.forms import LowRank, Sparse, TensorTrain
+from zoo.forms import LowRank, Sparse, TensorTrain, column_type
 from zoo.leaves import Dense, Int4, Int8
 
 pytestmark = pytest.mark.skipif(not DEVICES, reason="no OpenCL device; pip install 'pyopencl[pocl]'")
@@ -44,7 +44,7 @@ def sparse(rows, columns, scale=None):
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     kind = np.float32 if scale is None else np.int8
     values = rng.integers(-127, 128, starts[-1]).astype(kind)
-    return Sparse(values, np.concatenate(columns_of).astype(np.int16), starts, scale, columns, "test")
+    return Sparse(values, np.concatenate(columns_of).astype(column_type(columns)), starts, scale, columns, "test")
 
 
 def train(row_modes, column_modes, ranks, leaf):

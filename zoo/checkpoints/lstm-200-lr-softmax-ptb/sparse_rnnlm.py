@@ -12,7 +12,11 @@ from torch.nn import functional as F
 from transformers import initialization as init
 
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
-SHORT = 1 << 15  # columns that 16 bits can number
+
+
+def column_type(columns: int) -> torch.dtype:
+    """The integers that number the columns."""
+    return torch.uint8 if columns <= 1 << 8 else torch.int16 if columns < 1 << 15 else torch.int32
 
 
 class Sparse(nn.Module):
@@ -29,10 +33,9 @@ class Sparse(nn.Module):
         super().__init__()
         K, small = spec["nonzeros"], spec.get("values", {}).get("form") == "int8"
         self.num_rows, self.num_columns, self.lookup = rows, columns, lookup
-        kind = torch.int16 if columns < SHORT else torch.int32
         values = torch.empty(K, dtype=torch.int8) if small else torch.empty(K)
         self.values = nn.Parameter(values, requires_grad=not small)
-        self.columns = nn.Parameter(torch.empty(K, dtype=kind), requires_grad=False)
+        self.columns = nn.Parameter(torch.empty(K, dtype=column_type(columns)), requires_grad=False)
         self.starts = nn.Parameter(torch.empty(rows + 1, dtype=torch.int32), requires_grad=False)
         self.scale = nn.Parameter(torch.empty(rows), requires_grad=False) if small else None
         self.bias = nn.Parameter(torch.empty(rows)) if bias else None
@@ -59,7 +62,7 @@ class Sparse(nn.Module):
         places = torch.topk(matrix.abs().flatten(), spec["nonzeros"]).indices.sort().values
         values, row = matrix.flatten()[places], places // N
         starts = F.pad(torch.bincount(row, minlength=M).cumsum(0), (1, 0)).int()
-        columns = (places % N).to(torch.int16 if N < SHORT else torch.int32)
+        columns = (places % N).to(column_type(N))
         tensors = {"values": values, "columns": columns, "starts": starts}
         if "values" in spec:
             scale = torch.zeros(M).scatter_reduce(0, row, values.abs(), "amax") / 127
