@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from zoo.errors import ZooError
 
 from ..report import cpu_flags, slug
@@ -16,6 +18,18 @@ if TYPE_CHECKING:
     import pyopencl
 
 VECTORS, SIMDS = (1, 4, 8, 16), (0, 1, 2)
+PROBE = """
+__kernel void probe(__global int *simd)
+{
+#if defined(__AVX512F__)
+  *simd = 2;
+#elif defined(__AVX2__)
+  *simd = 1;
+#else
+  *simd = 0;
+#endif
+}
+"""
 SHIPPED = Path(__file__).with_name("tuned")
 
 
@@ -59,6 +73,21 @@ def host_simd() -> int:
     return 1 if {"avx2", "f16c"} <= flags else 0
 
 
+def device_simd(device: pyopencl.Device) -> int:
+    """What of `host_simd` PoCL compiles for; an LLVM older than the processor takes it for a forerunner of its."""
+    import pyopencl as cl
+
+    if not host_simd() or "pocl" not in device.version.lower():
+        return 0
+    context = cl.Context([device])
+    found = np.zeros(1, np.int32)
+    with cl.CommandQueue(context) as queue:
+        there = cl.Buffer(context, cl.mem_flags.WRITE_ONLY, found.nbytes)
+        cl.Program(context, PROBE).build().probe(queue, (1,), None, there)
+        cl.enqueue_copy(queue, found, there)
+    return min(host_simd(), int(found[0]))
+
+
 def candidates(device: pyopencl.Device) -> list[Settings]:
     """Settings worth trying on a device, the likely best first."""
     import pyopencl as cl
@@ -67,7 +96,7 @@ def candidates(device: pyopencl.Device) -> list[Settings]:
         # 4 rows of a column are one load of 128 bits; a lane's neighbours read what lies beside it.
         lanes = [lanes for lanes in (64, 32, 128, 16) if lanes <= device.max_work_group_size]
         return [Settings(vec, each) for each in lanes or [1] for vec in (1, 4)]
-    simds = [simd for simd in (2, 1) if simd <= host_simd() and "pocl" in device.version.lower()]
+    simds = range(device_simd(device), 0, -1)
     kinds = [(8 * simd, simd) for simd in simds] + [(8, 0), (16, 0), (4, 0)]
     units = device.max_compute_units
     alone = [Settings(vec, 1, simd, one_launch=True, groups=1) for vec, simd in kinds]

@@ -2,7 +2,7 @@
 
 from bench.opencl.devices import devices, library
 from bench.opencl.programs import build
-from bench.opencl.settings import host_simd
+from bench.opencl.settings import device_simd
 from zoo.errors import ZooError
 
 
@@ -25,7 +25,9 @@ def _compiles(device) -> bool:
 DEVICES = _all()
 
 
+POCL = next((device for device in DEVICES if "pocl" in device.version.lower()), None)
+
+
 def simds() -> list[int]:
-    """Instruction sets that can be tried here."""
-    pocl = any("pocl" in device.version.lower() for device in DEVICES)
-    return [simd for simd in (1, 2) if pocl and simd <= host_simd()]
+    """Instruction sets that can be tried on POCL."""
+    return [] if POCL is None else list(range(1, device_simd(POCL) + 1))
