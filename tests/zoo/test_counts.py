@@ -47,13 +47,13 @@ def test_parts_make_up_the_file(tmp_path, variant):
             650 + 4 * 105,
         ),
         (TRAIN, "tensor_train 10x5-7-10x6", 350 + 420, 770, 4 * 770),
-        ({"form": "sparse", "nonzeros": 300}, "sparse 300", 3000, 300, 300 * 6 + 404),
+        ({"form": "sparse", "nonzeros": 300}, "sparse 300", 3000, 300, 300 * 5 + 404),
         (
             {"form": "sparse", "nonzeros": 300, "values": {"form": "int8"}},
             "sparse 300 of int8",
             3000,
             None,
-            300 * 3 + 404 + 400,
+            300 * 2 + 404 + 400,
         ),
     ],
 )
