@@ -13,7 +13,7 @@ def keep_freed_memory() -> bool:
     """Lets this process keep what it frees for what it allocates next.
 
     glibc gives a block of 32 MB or more back to the system at once, and the block after it is zeroed again, page by
-    page: a fifth of an update, as every one makes its logits anew.
+    page. Every update makes its logits anew.
 
     Returns:
         Whether the C library does so; others than glibc are left as they are.

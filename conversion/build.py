@@ -26,7 +26,6 @@ from zoo.errors import RecipeError, ZooError
 from zoo.hub import folder_of
 from zoo.loading import load_any
 
-from .allocation import keep_freed_memory
 from .checkpoint import measure, provenance, save_checkpoint
 from .classification import train_reviews
 from .crew import PartialState, disband
@@ -219,7 +218,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run_recipes(given: argparse.Namespace) -> int:
     """Builds the recipes named, one after the other."""
-    keep_freed_memory()
     if given.threads:
         torch.set_num_threads(given.threads)
     for recipe in [read_recipe(name) for name in given.recipe]:

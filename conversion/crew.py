@@ -16,6 +16,7 @@ except ModuleNotFoundError as error:
 
 from zoo.errors import RecipeError
 
+from .allocation import keep_freed_memory
 from .objective import States
 
 AGREE_EVERY = 10  # updates between agreements, which make a fast device wait
@@ -38,6 +39,8 @@ class Crew:
             raise RecipeError("device cuda, but torch finds none here; give --device cpu or auto")
         self.accelerator = Accelerator(cpu=device == "cpu")
         self.device = self.accelerator.device
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.rank, self.count = self.accelerator.process_index, self.accelerator.num_processes
         self.is_main = self.accelerator.is_main_process
         if batch_size % self.count:

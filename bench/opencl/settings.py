@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -12,7 +13,7 @@ import numpy as np
 
 from zoo.errors import ZooError
 
-from ..report import cpu_flags, slug
+from ..report import cpu_flags, slug, write
 
 if TYPE_CHECKING:
     import pyopencl
@@ -79,16 +80,29 @@ def device_simd(device: pyopencl.Device) -> int:
 
     if not host_simd() or "pocl" not in device.version.lower():
         return 0
-    context = cl.Context([device])
-    found = np.zeros(1, np.int32)
+    kept = path_of(device).with_suffix(".simd.json")  # asking would slow every cold start
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # absent, or damaged
+        return min(host_simd(), int(json.loads(kept.read_text(encoding="utf-8"))["simd"]))
     try:
-        with cl.CommandQueue(context) as queue:
-            there = cl.Buffer(context, cl.mem_flags.WRITE_ONLY, found.nbytes)
-            cl.Program(context, PROBE).build().probe(queue, (1,), None, there)
-            cl.enqueue_copy(queue, found, there)
+        simd = _compiled_simd(device)
     except cl.Error:  # whoever asked will use the device and say what is wrong with it
         return 0
-    return min(host_simd(), int(found[0]))
+    with contextlib.suppress(OSError):  # nowhere to keep it
+        write(kept, {"simd": simd})
+    return min(host_simd(), simd)
+
+
+def _compiled_simd(device: pyopencl.Device) -> int:
+    """What the driver's compiler says that it compiles for."""
+    import pyopencl as cl
+
+    context = cl.Context([device])
+    found = np.zeros(1, np.int32)
+    with cl.CommandQueue(context) as queue:
+        there = cl.Buffer(context, cl.mem_flags.WRITE_ONLY, found.nbytes)
+        cl.Program(context, PROBE).build().probe(queue, (1,), None, there)
+        cl.enqueue_copy(queue, found, there)
+    return int(found[0])
 
 
 def candidates(device: pyopencl.Device) -> list[Settings]:

@@ -9,7 +9,7 @@ import pytest
 from bench import tune
 from bench.opencl import devices, model, programs
 from bench.opencl.bandwidth import bandwidth
-from bench.opencl.settings import Settings, candidates, path_of, settings_of
+from bench.opencl.settings import Settings, candidates, device_simd, path_of, settings_of
 from tests.bench.opencl.devices import DEVICES
 from tests.zoo.folders import write_checkpoint
 from zoo.errors import ZooError
@@ -117,3 +117,14 @@ def test_settings_that_compute_wrongly_are_refused(monkeypatch, tmp_path):
 @has_device
 def test_bandwidth_is_that_of_the_size():
     assert all(speed > 0 for speed in bandwidth(DEVICES[0], candidates(DEVICES[0])[0], [1000, 100_000]))
+
+
+@has_device
+def test_what_a_device_compiles_for_is_asked_once(monkeypatch, tmp_path):
+    monkeypatch.setenv("RNNLM_OPENCL_CACHE", str(tmp_path / "cache"))
+    found = {device: device_simd(device) for device in DEVICES}
+    monkeypatch.setattr(cl, "Program", fail("BUILD_PROGRAM_FAILURE"))
+    assert {device: device_simd(device) for device in DEVICES} == found
+    for path in (tmp_path / "cache").iterdir():
+        path.write_text("{")
+    assert [device_simd(device) for device in DEVICES] == [0] * len(DEVICES)
