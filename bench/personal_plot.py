@@ -6,6 +6,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+from conversion.figures import write_svg
+
 LINES = {  # kind, whose past -> label, colour, style
     ("critics", "own"): ("film critics, their own", "C0", "o-"),
     ("critics", "others"): ("film critics, another's", "C0", "o:"),
@@ -16,14 +18,10 @@ LINES = {  # kind, whose past -> label, colour, style
 
 def plot(result: dict[str, Any], path: Path) -> None:
     """Writes the curves as an SVG."""
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("svg")
-    # The same bytes for the same numbers, with letters as text.
-    matplotlib.rcParams.update({"svg.hashsalt": "zoo", "svg.fonttype": "none"})
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(6.4, 3.6), layout="constrained")
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    axes = figure.subplots()
     for (kind, whose), (label, colour, style) in LINES.items():
         rows = result[kind]["curve"]
         numbers = [row["messages"] for row in rows]
@@ -39,6 +37,4 @@ def plot(result: dict[str, Any], path: Path) -> None:
     axes.set_xticks(told, [str(number) for number in told])  # two of nearly the same place would overlap
     axes.minorticks_off()
     axes.legend(frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
+    write_svg(figure, path)

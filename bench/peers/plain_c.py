@@ -10,19 +10,18 @@ import numpy as np
 from bench.contenders import TOP
 from bench.touched import stored_bytes
 from conversion.exporters import c_file
-from conversion.exporters.c_library import CModel, compiled_library, compiler_version, loaded
+from conversion.exporters.c_library import NATIVE, CModel, compiled_library, compiler_version, loaded
 
 EXTRA = "bench"
 VARIANTS = ("stored",)
 FILE, LIBRARY = "model.rnnlm", "rnnlm.so"
-FLAGS = ("-std=c99", "-O3", "-march=native")
 SOURCES = [*sorted((Path(c_file.__file__).parent / "c").glob("rnnlm*")), Path(c_file.__file__)]  # made anew with these
 
 
 def prepare(folder: Path, work: Path, variant: str) -> None:
     """Writes `model.rnnlm` and compiles the library."""
     (work / FILE).write_bytes(c_file.file_of(folder))
-    compiled_library(SOURCES[0].parent, work / LIBRARY, FLAGS)
+    compiled_library(SOURCES[0].parent, work / LIBRARY, NATIVE)
 
 
 class CStep:
@@ -45,7 +44,7 @@ class CStep:
     def describe(self) -> dict[str, Any]:
         version = compiler_version()
         return {
-            "format": f"as stored, fp32 activations, plain C, {version}, {' '.join(FLAGS)}",
+            "format": f"as stored, 24-bit activations, C, {version}, {' '.join(NATIVE)}",
             "versions": {"cc": version},
             "file_bytes": (self.work / FILE).stat().st_size,
             "touched_bytes": stored_bytes(self.folder),

@@ -21,6 +21,7 @@ from zoo.hub import folder_of
 from zoo.loading import load_any
 from zoo.reviews import Reviews, load_reviews
 
+from ..figures import write_svg
 from ..recipe import RECIPES
 
 LOGS = RECIPES / "logs"
@@ -80,21 +81,16 @@ def draw(name: str, data: str | None = None, log: Path | None = None, out: Path 
             f"{name} was not sparsified by bayes and is no text classifier, so it has nothing to show; name another "
             "checkpoint, or give its training's --log"
         )
-    out.mkdir(parents=True, exist_ok=True)
-    files = []
-    for kind, figure in pictures.items():
-        files.append(out / f"{kind}.svg")
-        figure.savefig(files[-1], metadata={"Date": None})
-    return files
+    files = {out / f"{kind}.svg": figure for kind, figure in pictures.items()}
+    for file, figure in files.items():
+        write_svg(figure, file)
+    return list(files)
 
 
 def figure_of(width: float = 7.0, height: float = 4.5) -> tuple[Any, Any]:
     """A figure and its axes."""
-    import matplotlib
     from matplotlib.figure import Figure
 
-    # The same file for the same numbers, with letters as text.
-    matplotlib.rcParams.update({"svg.hashsalt": "rnnlm-zoo", "svg.fonttype": "none"})
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots()
 

@@ -1,11 +1,13 @@
 """`model.rnnlm`: a checkpoint as one file that C reads where it lies; how is in `c/rnnlm_private.h`.
 
-Numbers stay as the checkpoint stores them, of floats those of 16 bits too. Letters: V vocabulary, M rows, N columns.
+Numbers stay as the checkpoint stores them, of floats those of 16 bits too; dense integers in blocks of rows. Letters: V
+vocabulary, M rows, N columns, G groups.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +20,12 @@ from zoo.layout import prefix_of, read_layout
 from zoo.plain_network import check_plain
 from zoo.tensors import TensorFile
 
-MAGIC, VERSION = b"rnnlm-c", 1
+MAGIC, VERSION = b"rnnlm-c", 2
 HEADER, NUMBERS, MATRIX, CORE = "<8s14Ii", "<3I", "<4I", "<5If"
 KINDS = [np.dtype(kind) for kind in ("<f4", "<f2", "i1", "u1", "<i2", "<i4")]  # by number
 CELLS = ("lstm", "cifg", "gru", "rnn")
 SUM = 20  # where the header has the checksum
+ROWS, WIDEST = 32, 1 << 14  # rows of a block of integers; columns that are summed in 32 bits
 NOTHING = struct.pack(NUMBERS, 0, 0, 0)
 
 
@@ -48,23 +51,35 @@ class Writer:
     def __init__(self, file: TensorFile, arrays: Arrays):
         self.file, self.arrays = file, arrays
 
-    def tensor(self, name: str, shape: tuple[int, ...], kind: type[np.generic] | None = None) -> bytes:
-        """A tensor as it is stored; floats of other than 16 bits as fp32."""
+    def tensor(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        kind: type[np.generic] | None = None,
+        change: Callable[[np.ndarray], np.ndarray] = np.asarray,
+    ) -> bytes:
+        """A tensor's numbers as they are stored, ordered by `change`; floats of other than 16 bits as fp32."""
         array = self.file.read(name, shape, kind)
         half = kind is None and self.file.header[name]["dtype"] == "F16"
-        return self.arrays.add(array.astype(np.float16) if half else array)
+        return self.arrays.add(change(array.astype(np.float16) if half else array))
 
     def core(self, prefix: str, M: int, N: int, row_mode: int, column_mode: int, spec: specs.Spec) -> bytes:
         """A core, or a matrix that is not of several."""
         form, group, offset, scale, indices, starts = spec["form"], 0, 0.0, NOTHING, NOTHING, NOTHING
+        if form in ("int4", "int8") and min(spec.get("group", N), N) > WIDEST:
+            raise ZooError(
+                f"{prefix} has {N:,} columns of {form}, and the C step takes {WIDEST:,}; take numpy, torch or onnx "
+                "(zoo export --to onnx)"
+            )
         if form == "dense":
             weight = self.tensor(f"{prefix}.weight", (M, N))
         elif form == "int4":
-            group = min(spec["group"], N + N % 2)
-            weight = self.tensor(f"{prefix}.weight", (M, -(-N // 2)), np.uint8)
-            scale = self.tensor(f"{prefix}.scale", (M, -(-N // spec["group"])))
+            group = min(spec["group"], N)
+            pairs = self.file.read(f"{prefix}.weight", (M, -(-N // 2)), np.uint8)
+            weight = self.arrays.add(int4_blocks(pairs, N, group))
+            scale = self.tensor(f"{prefix}.scale", (M, -(-N // group)), change=scale_blocks)
         elif form == "int8":
-            weight = self.tensor(f"{prefix}.weight", (M, N), np.int8)
+            weight = self.tensor(f"{prefix}.weight", (M, N), np.int8, change=int8_blocks)
             if spec["scheme"] == "row":
                 scale = self.tensor(f"{prefix}.scale", (M,))
             else:
@@ -78,6 +93,33 @@ class Writer:
             starts = self.tensor(f"{prefix}.starts", (M + 1,), np.int32)
             scale = self.tensor(f"{prefix}.scale", (M,)) if small else NOTHING
         return struct.pack(CORE, M, N, row_mode, column_mode, group, offset) + weight + scale + indices + starts
+
+
+def blocks(array: np.ndarray) -> np.ndarray:
+    """[M, ...] -> [blocks, ROWS, ...], the last one filled up with zeros."""
+    filled = np.zeros((-(-len(array) // ROWS) * ROWS, *array.shape[1:]), array.dtype)
+    filled[: len(array)] = array
+    return filled.reshape(-1, ROWS, *array.shape[1:])
+
+
+def int8_blocks(weight: np.ndarray) -> np.ndarray:
+    """[M, N] -> [blocks, fours of columns, ROWS, 4]."""
+    filled = np.pad(weight, ((0, 0), (0, -weight.shape[1] % 4)))
+    return blocks(filled).reshape(-1, ROWS, filled.shape[1] // 4, 4).swapaxes(1, 2)
+
+
+def int4_blocks(pairs: np.ndarray, N: int, group: int) -> np.ndarray:
+    """Two columns a byte [M, N / 2] -> two fours [blocks, eights of columns, ROWS, 4]; groups filled up to eights."""
+    weight = np.stack([pairs & 15, pairs >> 4], -1).reshape(len(pairs), -1)[:, :N]
+    groups = [weight[:, at : at + group] for at in range(0, N, group)]
+    filled = np.concatenate([np.pad(part, ((0, 0), (0, -part.shape[1] % 8))) for part in groups], 1)
+    low, high = blocks(filled).reshape(-1, ROWS, filled.shape[1] // 8, 2, 4).transpose(3, 0, 2, 1, 4)
+    return low | high << 4
+
+
+def scale_blocks(scale: np.ndarray) -> np.ndarray:
+    """[M, G] -> [blocks, G, ROWS]."""
+    return blocks(scale).swapaxes(1, 2)
 
 
 def cores_of(prefix: str, M: int, N: int, spec: specs.Spec) -> list[tuple[str, int, int, int, int, specs.Spec]]:

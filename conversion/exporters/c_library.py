@@ -20,6 +20,7 @@ from zoo.errors import CheckpointError, ZooError
 
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-std=c99", "-O3")
+NATIVE = (*FLAGS, "-march=native")  # with the instructions that this machine has
 
 
 class Model(ctypes.Structure):
@@ -70,14 +71,22 @@ def compiled_library(folder: Path, out: Path, flags: Sequence[str] = FLAGS) -> P
     return compiled(sorted(folder.glob("rnnlm*.c")), out, (*flags, "-shared", "-fPIC"))
 
 
-def library_of(folder: Path) -> ctypes.CDLL:
+def library_of(folder: Path, flags: Sequence[str] = FLAGS) -> ctypes.CDLL:
     """The functions of rnnlm.h, compiled from the files in a folder.
 
     Raises:
         ZooError: as `compiled`.
     """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as work:  # a loaded library does not need its file
-        return loaded(compiled_library(folder, Path(work) / "rnnlm.so"))
+        return loaded(compiled_library(folder, Path(work) / "rnnlm.so", flags))
+
+
+def native_library_of(folder: Path) -> ctypes.CDLL:
+    """As `library_of`, for this machine alone, where the compiler knows it."""
+    try:
+        return library_of(folder, NATIVE)
+    except ZooError:
+        return library_of(folder)
 
 
 def loaded(path: Path) -> ctypes.CDLL:

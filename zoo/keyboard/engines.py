@@ -153,7 +153,7 @@ class CEngine:
         path = folder / "c" / "model.rnnlm"
         if not path.is_file():
             raise CheckpointError(f"{folder} has no c/{path.name}; type: zoo export {folder} --to c")
-        self._model = c_library.CModel(c_library.library_of(path.parent), path)
+        self._model = c_library.CModel(c_library.native_library_of(path.parent), path)
         self.layout = read_layout(folder)
 
     def step(self, token: int, state: State | None) -> tuple[np.ndarray, State]:

@@ -1,31 +1,18 @@
-/* Products with matrices as they are stored, and single rows of them.
+/* Products with matrices as they are stored, and single rows of them; rnnlm_blocks.c has those of integers.
  *
- * A block of rows becomes floats at a time, in loops that are long and alike, as compilers like them: faster than
- * multiplying as they lie, whatever the compiler.
+ * Some rows of 16-bit floats become longer ones at a time, in loops that are long and alike, as compilers like them.
  */
 #include <string.h>
 
 #include "rnnlm_private.h"
 
-/* A half as a float: the exponent moves to its place and is put right. Some processors are slow with those below 6e-5. */
-static inline float half(uint16_t bits)
-{
-    union {
-        uint32_t bits;
-        float value;
-    } moved;
-    moved.bits = (uint32_t)(bits & 0x8000u) << 16 | (uint32_t)(bits & 0x7fffu) << 13;
-    return moved.value * 5192296858534827628530496329220096.0f; /* 2^112 */
-}
-
-/* n numbers from `first` on, as floats; not of INT4. */
-static void floats(const rnnlm *model, const Numbers *numbers, size_t first, size_t n, float *restrict out)
+void rnnlm_floats(const rnnlm *model, const Numbers *numbers, size_t first, size_t n, float *restrict out)
 {
     const void *from = rnnlm_array(model, numbers);
     if (numbers->kind == F32)
         memcpy(out, (const float *)from + first, n * sizeof *out);
     else if (numbers->kind == F16)
-        for (size_t i = 0; i < n; i++) out[i] = half(((const uint16_t *)from)[first + i]);
+        for (size_t i = 0; i < n; i++) out[i] = rnnlm_half(((const uint16_t *)from)[first + i]);
     else
         for (size_t i = 0; i < n; i++) out[i] = ((const int8_t *)from)[first + i];
 }
@@ -34,62 +21,33 @@ void rnnlm_add(const rnnlm *model, const Numbers *numbers, float *restrict y)
 {
     const void *from = rnnlm_array(model, numbers);
     if (numbers->kind == F16)
-        for (size_t i = 0; i < numbers->count; i++) y[i] += half(((const uint16_t *)from)[i]);
+        for (size_t i = 0; i < numbers->count; i++) y[i] += rnnlm_half(((const uint16_t *)from)[i]);
     else
         for (size_t i = 0; i < numbers->count; i++) y[i] += ((const float *)from)[i];
 }
 
-/* out [rows] *= the scales of rows; not of INT4, whose scales are not those of rows. */
-static void scale_rows(const rnnlm *model, const Core *core, size_t first, size_t rows, float *restrict out, float *work)
+/* y [M] *= the scales of rows, or the one of all; not of INT4, whose scales are not those of rows. */
+static void scale_rows(const rnnlm *model, const Core *core, float *restrict y, float *restrict work)
 {
-    size_t count = core->scale.count == 1 ? 1 : rows;
-    floats(model, &core->scale, core->scale.count == 1 ? 0 : first, count, work);
-    if (count == rows)
-        for (size_t row = 0; row < rows; row++) out[row] *= work[row];
-    else
-        for (size_t row = 0; row < rows; row++) out[row] *= work[0];
-}
-
-/* Scales [rows, G] -> the scale of each byte [rows, pairs]; what a last group is too long is overwritten by the next row. */
-static void repeat(const float *restrict scales, size_t rows, size_t G, size_t times, size_t pairs, float *restrict out)
-{
-    for (size_t row = 0; row < rows; row++, scales += G, out += pairs) {
-        if (times == 8) /* the usual ones, whose loops are unrolled */
-            for (size_t g = 0; g < G; g++)
-                for (size_t k = 0; k < 8; k++) out[8 * g + k] = scales[g];
-        else if (times == 16)
-            for (size_t g = 0; g < G; g++)
-                for (size_t k = 0; k < 16; k++) out[16 * g + k] = scales[g];
-        else
-            for (size_t g = 0; g < G; g++)
-                for (size_t k = 0; k < times; k++) out[times * g + k] = scales[g];
+    size_t M = core->rows, n;
+    if (core->scale.count == 1) {
+        rnnlm_floats(model, &core->scale, 0, 1, work);
+        for (size_t row = 0; row < M; row++) y[row] *= work[0];
+        return;
+    }
+    for (size_t first = 0; first < M; first += n) {
+        n = M - first < FEW ? M - first : FEW;
+        rnnlm_floats(model, &core->scale, first, n, work);
+        for (size_t row = 0; row < n; row++) y[first + row] *= work[row];
     }
 }
 
-/* Column 2k is the low half of byte k and 2k + 1 the high one, each stored as q + 8. */
-static void unpack_pairs(const uint8_t *restrict weight, const float *restrict scale, size_t n, float *restrict out)
-{
-    for (size_t i = 0; i < n; i++) {
-        out[2 * i] = (float)((weight[i] & 15) - 8) * scale[i];
-        out[2 * i + 1] = (float)((weight[i] >> 4) - 8) * scale[i];
-    }
-}
-
-/* Rows of a core that is not sparse as floats [rows, rnnlm_stride]; all but INT4 without their scales. */
+/* Rows of floats [rows, N] as floats of 32 bits. */
 static const float *unpacked(const rnnlm *model, const Core *core, size_t first, size_t rows, float *work)
 {
-    size_t stride = rnnlm_stride(core), pairs = stride / 2, G;
-    float *scales = work + rows * stride, *spread;
-    if (core->weight.kind == F32) return (const float *)rnnlm_array(model, &core->weight) + first * stride;
-    if (core->weight.kind != INT4) {
-        floats(model, &core->weight, first * stride, rows * stride, work);
-        return work;
-    }
-    G = rnnlm_groups(core);
-    spread = scales + rows * G;
-    floats(model, &core->scale, first * G, rows * G, scales);
-    repeat(scales, rows, G, core->group / 2, pairs, spread);
-    unpack_pairs((const uint8_t *)rnnlm_array(model, &core->weight) + first * pairs, spread, rows * pairs, work);
+    size_t N = core->columns;
+    if (core->weight.kind == F32) return (const float *)rnnlm_array(model, &core->weight) + first * N;
+    rnnlm_floats(model, &core->weight, first * N, rows * N, work);
     return work;
 }
 
@@ -100,12 +58,12 @@ static float dot(const float *restrict w, const float *restrict x, size_t n)
     return sum;
 }
 
-/* Rows [rows, stride] times x [N] -> y [rows]; by fours, which read x once. */
-static void dots(const float *restrict w, size_t rows, size_t stride, const float *restrict x, size_t N, float *restrict y)
+/* Rows [rows, N] times x [N] -> y [rows]; by fours, which read x once. */
+static void dots(const float *restrict w, size_t rows, const float *restrict x, size_t N, float *restrict y)
 {
     size_t row = 0;
-    for (; row + 4 <= rows; row += 4, w += 4 * stride) {
-        const float *w1 = w + stride, *w2 = w1 + stride, *w3 = w2 + stride;
+    for (; row + 4 <= rows; row += 4, w += 4 * N) {
+        const float *w1 = w + N, *w2 = w1 + N, *w3 = w2 + N;
         float sum = 0, sum1 = 0, sum2 = 0, sum3 = 0;
         for (size_t i = 0; i < N; i++) {
             sum += w[i] * x[i];
@@ -118,10 +76,49 @@ static void dots(const float *restrict w, size_t rows, size_t stride, const floa
         y[row + 2] = sum2;
         y[row + 3] = sum3;
     }
-    for (; row < rows; row++, w += stride) y[row] = dot(w, x, N);
+    for (; row < rows; row++, w += N) y[row] = dot(w, x, N);
 }
 
-/* The numbers of some rows meet the x that their columns select, then each row is summed up. */
+/* totals[i + 1] = totals[i] + the i-th product, of n: a sum of all, so that rows, which are short, need no loop of their own. */
+static void add_up(const int8_t *w, const void *indices, uint32_t kind, size_t n, const int32_t *x, int64_t *restrict totals)
+{
+    const uint8_t *bytes = (const uint8_t *)indices;
+    const uint16_t *narrow = (const uint16_t *)indices;
+    const uint32_t *wide = (const uint32_t *)indices;
+    int64_t total = totals[0];
+    if (kind == UINT8)
+        for (size_t i = 0; i < n; i++) totals[i + 1] = total += (int64_t)w[i] * x[bytes[i]];
+    else if (kind == INT16)
+        for (size_t i = 0; i < n; i++) totals[i + 1] = total += (int64_t)w[i] * x[narrow[i]];
+    else
+        for (size_t i = 0; i < n; i++) totals[i + 1] = total += (int64_t)w[i] * x[wide[i]];
+}
+
+/* Rows of INT8: x becomes integers, whose sums are exact; a row's is the difference of two totals. */
+static void multiply_sparse_integers(const rnnlm *model, const Core *core, const float *x, float *y, float *work)
+{
+    enum { SOME = 512 };
+    const uint32_t *ends = (const uint32_t *)rnnlm_array(model, &core->starts) + 1;
+    const int8_t *w = (const int8_t *)rnnlm_array(model, &core->weight);
+    const unsigned char *indices = (const unsigned char *)rnnlm_array(model, &core->indices);
+    size_t K = core->weight.count, bytes = core->indices.kind == UINT8 ? 1 : core->indices.kind == INT16 ? 2 : 4;
+    int32_t *values = (int32_t *)(void *)work;
+    float worth = rnnlm_integers(x, core->columns, values);
+    int64_t totals[SOME + 1] = {0}, before = 0;
+    size_t row = 0, n;
+    for (size_t first = 0; row < core->rows; first += n) {
+        n = K - first < SOME ? K - first : SOME;
+        add_up(w + first, indices + first * bytes, core->indices.kind, n, values, totals);
+        for (; row < core->rows && ends[row] <= first + n; row++) {
+            int64_t after = totals[ends[row] - first];
+            y[row] = (float)(after - before) * worth;
+            before = after;
+        }
+        totals[0] = totals[n];
+    }
+}
+
+/* Rows of floats: the numbers of some rows meet the x that their columns select, then each row is summed up. */
 static void multiply_sparse(const rnnlm *model, const Core *core, const float *x, float *y, float *restrict work)
 {
     const uint32_t *starts = (const uint32_t *)rnnlm_array(model, &core->starts);
@@ -133,7 +130,7 @@ static void multiply_sparse(const rnnlm *model, const Core *core, const float *x
         size_t first = starts[row], n;
         for (end = row + 1; end < core->rows && starts[end + 1] - first <= FEW; end++) continue;
         n = starts[end] - first;
-        floats(model, &core->weight, first, n, work);
+        rnnlm_floats(model, &core->weight, first, n, work);
         if (core->indices.kind == UINT8)
             for (size_t i = 0; i < n; i++) work[i] *= x[bytes[first + i]];
         else if (core->indices.kind == INT16)
@@ -152,19 +149,19 @@ static void multiply_sparse(const rnnlm *model, const Core *core, const float *x
 static void multiply_core(const rnnlm *model, const Core *core, size_t count, const float *x, float *y, float *work)
 {
     size_t M = core->rows, N = core->columns, rows, most = rnnlm_block(core);
-    int scaled = core->weight.kind != INT4 && core->scale.count;
-    if (core->starts.count) {
+    if (core->starts.count && core->weight.kind == INT8)
+        multiply_sparse_integers(model, core, x, y, work);
+    else if (core->starts.count)
         multiply_sparse(model, core, x, y, work);
-        most = N;
-    }
-    for (size_t first = 0; first < M; first += rows) {
-        rows = M - first < most ? M - first : most;
-        if (!core->starts.count) {
-            const float *block = unpacked(model, core, first, rows, work);
-            for (size_t k = 0; k < count; k++) dots(block, rows, rnnlm_stride(core), x + k * N, N, y + k * M + first);
+    else if (rnnlm_is_blocks(core))
+        for (size_t k = 0; k < count; k++) rnnlm_multiply_blocks(model, core, x + k * N, y + k * M, work);
+    else
+        for (size_t first = 0; first < M; first += rows) {
+            const float *some = unpacked(model, core, first, rows = M - first < most ? M - first : most, work);
+            for (size_t k = 0; k < count; k++) dots(some, rows, x + k * N, N, y + k * M + first);
         }
-        for (size_t k = 0; k < count && scaled; k++) scale_rows(model, core, first, rows, y + k * M + first, work);
-    }
+    if (core->weight.kind != INT4 && core->scale.count)
+        for (size_t k = 0; k < count; k++) scale_rows(model, core, y + k * M, work);
     for (size_t k = 0; k < count && core->offset != 0; k++) {
         float shift = 0;
         for (size_t i = 0; i < N; i++) shift += core->offset * x[k * N + i];
@@ -210,14 +207,16 @@ static void core_row(const rnnlm *model, const Core *core, size_t row, float *re
         const uint32_t *starts = (const uint32_t *)rnnlm_array(model, &core->starts);
         const void *indices = rnnlm_array(model, &core->indices);
         size_t first = starts[row], n = starts[row + 1] - first;
-        floats(model, &core->weight, first, n, work);
+        rnnlm_floats(model, &core->weight, first, n, work);
         memset(out, 0, N * sizeof *out);
         for (size_t i = first; i < first + n; i++) out[rnnlm_column(core, indices, i)] = *work++;
-    } else
+    } else if (rnnlm_is_blocks(core))
+        rnnlm_block_row(model, core, row, out);
+    else
         memcpy(out, unpacked(model, core, row, 1, work), N * sizeof *out);
     if (core->weight.kind != INT4 && core->scale.count) {
         float scale;
-        floats(model, &core->scale, core->scale.count == 1 ? 0 : row, 1, &scale);
+        rnnlm_floats(model, &core->scale, core->scale.count == 1 ? 0 : row, 1, &scale);
         for (size_t k = 0; k < N; k++) out[k] = out[k] * scale + core->offset;
     }
 }

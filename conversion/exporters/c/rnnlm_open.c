@@ -3,7 +3,8 @@
 
 #include "rnnlm_private.h"
 
-enum { VERSION = 1, LARGEST = 1 << 24, LAYERS = 1 << 10, FLOATS = 1 << F32 | 1 << F16 };
+enum { VERSION = 2, LARGEST = 1 << 24, LAYERS = 1 << 10, FLOATS = 1 << F32 | 1 << F16 };
+enum { WIDEST = 1 << 14 }; /* columns whose products with integers are summed in 32 bits */
 
 static const char MAGIC[8] = "rnnlm-c";
 
@@ -25,14 +26,15 @@ static int rises(const uint32_t *starts, size_t count, uint32_t last, uint32_t m
 
 static int core_fits(const rnnlm *model, const Core *core)
 {
-    uint64_t M = core->rows, N = core->columns, K = core->weight.count;
+    uint64_t M = core->rows, N = core->columns, K = core->weight.count, blocks = (M + ROWS - 1) / ROWS * ROWS;
     if (M < 1 || N < 1 || M > LARGEST || N > LARGEST) return 0;
     if (core->weight.kind == INT4)
-        return core->group >= 2 && core->group % 2 == 0 && core->group <= N + 1 && !core->starts.count &&
-               fits(model, &core->weight, 1 << INT4, M * ((N + 1) / 2)) &&
-               fits(model, &core->scale, FLOATS, M * rnnlm_groups(core));
+        return core->group >= 1 && core->group <= N && core->group <= WIDEST && !core->starts.count &&
+               fits(model, &core->weight, 1 << INT4, blocks * rnnlm_plane(core) / 2) &&
+               fits(model, &core->scale, FLOATS, blocks * rnnlm_groups(core));
     if (core->scale.count && !fits(model, &core->scale, FLOATS, core->scale.count == 1 ? 1 : M)) return 0;
-    if (!core->starts.count) return fits(model, &core->weight, FLOATS | 1 << INT8, M * N);
+    if (rnnlm_is_blocks(core)) return N <= WIDEST && fits(model, &core->weight, 1 << INT8, blocks * rnnlm_plane(core));
+    if (!core->starts.count) return fits(model, &core->weight, FLOATS, M * N);
     if (!fits(model, &core->weight, FLOATS | 1 << INT8, K) || !fits(model, &core->starts, 1 << INT32, M + 1) ||
         !fits(model, &core->indices, 1 << UINT8 | 1 << INT16 | 1 << INT32, K) ||
         !rises((const uint32_t *)rnnlm_array(model, &core->starts), M + 1, core->weight.count, core->columns))
@@ -65,11 +67,10 @@ static int matrix_fits(rnnlm *model, const Matrix *matrix, uint32_t M, uint32_t 
         if (matrix->cores > 1) grow(&model->train, size);
         if ((size = columns * core->columns) > limit) return 0;
         if (matrix->cores > 1) grow(&model->train, size);
-        size = core->starts.count ? FEW + (uint64_t)core->columns : rnnlm_block(core) * (uint64_t)rnnlm_stride(core);
-        if (core->weight.kind == INT4) /* scales, and those of each pair */
-            size += rnnlm_block(core) * (rnnlm_groups(core) + (uint64_t)rnnlm_stride(core) / 2) + core->group / 2;
+        size = rnnlm_is_blocks(core) ? rnnlm_block_work(core) : rnnlm_block(core) * (uint64_t)core->columns;
+        if (core->starts.count) size = FEW + (uint64_t)core->columns;
         if (size > limit) return 0;
-        grow(&model->leaf, size);
+        grow(&model->leaf, size < FEW ? FEW : size); /* FEW: for scales */
         columns *= j;
         bond = core->columns / j;
     }

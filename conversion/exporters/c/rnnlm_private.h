@@ -19,6 +19,7 @@
 
 enum { F32, F16, INT8, INT4, INT16, INT32, KINDS, UINT8 = INT4 }; /* bytes: as weights two numbers in each */
 enum { FEW = 2048 }; /* numbers that are floats at once, if a row is not longer: the nearest cache holds them */
+enum { ROWS = 32 }; /* of a block of integers */
 enum { LSTM, CIFG, GRU, RNN, CELLS };
 
 /* The file is a Header, Numbers for the two biases of each layer, Matrix for each matrix, Core for each core; then the
@@ -37,8 +38,12 @@ typedef struct rnnlm_core {
     uint32_t rows, columns, row_mode, column_mode;
     uint32_t group;                         /* INT4: columns that share a scale */
     float offset;                           /* added to every number after the scale */
-    Numbers weight, scale, indices, starts; /* scales: one for all, one per row, [M, G]; the last two: sparse rows */
+    Numbers weight, scale, indices, starts; /* scales: one for all, one per row, of INT4 below; the last two: sparse rows */
 } Core;
+
+/* Integers that are not sparse lie in blocks of ROWS rows, the last one filled up, and in each by fours of columns: INT8
+ * [block][four][row][column]. Of INT4, whose groups are filled up to eights, a byte is the column of one four in its low half
+ * and that of the next four in its high one, each as q + 8; scales are [block][group][row]. */
 
 typedef struct rnnlm_header {
     char magic[8];
@@ -53,6 +58,17 @@ static inline const void *rnnlm_array(const rnnlm *model, const Numbers *numbers
     return model->file + numbers->at;
 }
 
+/* A half as a float: the exponent moves to its place and is put right. Some processors are slow with those below 6e-5. */
+static inline float rnnlm_half(uint16_t bits)
+{
+    union {
+        uint32_t bits;
+        float value;
+    } moved;
+    moved.bits = (uint32_t)(bits & 0x8000u) << 16 | (uint32_t)(bits & 0x7fffu) << 13;
+    return moved.value * 5192296858534827628530496329220096.0f; /* 2^112 */
+}
+
 /* The column of a number of sparse rows. */
 static inline uint32_t rnnlm_column(const Core *core, const void *indices, size_t k)
 {
@@ -60,19 +76,32 @@ static inline uint32_t rnnlm_column(const Core *core, const void *indices, size_
     return core->indices.kind == INT16 ? ((const uint16_t *)indices)[k] : ((const uint32_t *)indices)[k];
 }
 
-/* Scales of a row of INT4. */
+/* Scales of a row of INT4; 1 of other kinds. */
 static inline size_t rnnlm_groups(const Core *core)
 {
-    return (core->columns + core->group - 1) / core->group;
+    return core->weight.kind == INT4 ? (core->columns + core->group - 1) / core->group : 1;
 }
 
-/* Floats from one unpacked row to the next: INT4 comes in pairs. */
-static inline size_t rnnlm_stride(const Core *core)
+/* A group of n columns of integers, filled up. */
+static inline size_t rnnlm_padded(const Core *core, size_t n)
 {
-    return core->columns + (core->weight.kind == INT4 ? core->columns % 2 : 0);
+    size_t times = core->weight.kind == INT4 ? 8 : 4;
+    return (n + times - 1) / times * times;
 }
 
-/* Rows that are unpacked at once, by fours. */
+/* All groups, filled up. */
+static inline size_t rnnlm_plane(const Core *core)
+{
+    size_t n = core->weight.kind == INT4 ? core->group : core->columns;
+    return core->columns / n * rnnlm_padded(core, n) + rnnlm_padded(core, core->columns % n);
+}
+
+static inline int rnnlm_is_blocks(const Core *core)
+{
+    return !core->starts.count && (core->weight.kind == INT8 || core->weight.kind == INT4);
+}
+
+/* Rows that become floats at once, by fours. */
 static inline size_t rnnlm_block(const Core *core)
 {
     return core->columns < FEW / 4 ? FEW / core->columns / 4 * 4 : 4;
@@ -83,6 +112,24 @@ void rnnlm_multiply(const rnnlm *model, const Matrix *matrix, const float *x, fl
 
 /* One row of a matrix -> out [N]. */
 void rnnlm_row(const rnnlm *model, const Matrix *matrix, size_t row, float *out, float *work);
+
+/* x [N] -> y [M], of blocks; all but INT4 without scales and offset. */
+void rnnlm_multiply_blocks(const rnnlm *model, const Core *core, const float *x, float *y, float *work);
+
+/* x [N] as integers of 24 bits; what 1 is worth. */
+float rnnlm_integers(const float *x, size_t N, int32_t *out);
+
+/* One row of blocks -> out [N]; all but INT4 without scale and offset. */
+void rnnlm_block_row(const rnnlm *model, const Core *core, size_t row, float *out);
+
+/* Floats that rnnlm_multiply_blocks works with: x as integers and in digits, their sums in each group, scales of a block. */
+static inline uint64_t rnnlm_block_work(const Core *core)
+{
+    return core->columns + rnnlm_plane(core) + (3 + ROWS) * (uint64_t)rnnlm_groups(core);
+}
+
+/* n numbers from `first` on, as floats; not of INT4. */
+void rnnlm_floats(const rnnlm *model, const Numbers *numbers, size_t first, size_t n, float *out);
 
 /* y += some floats. */
 void rnnlm_add(const rnnlm *model, const Numbers *numbers, float *y);

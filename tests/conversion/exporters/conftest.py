@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ctypes
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,22 @@ def c_compiler() -> list[str]:
 
     try:
         return compiler()
+    except ZooError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session", params=["", "-march=native", "-march=haswell", "-DRNNLM_PLAIN"])
+def any_library(request: pytest.FixtureRequest, c_compiler: list[str]) -> ctypes.CDLL:
+    """The C step, for each kind of instructions that this machine has."""
+    from conversion.exporters.c_library import FLAGS, library_of
+    from conversion.exporters.to_c import SOURCES
+
+    flag = request.param
+    processor = Path("/proc/cpuinfo")
+    if flag == "-march=haswell" and not (processor.is_file() and "avx2" in processor.read_text().split()):
+        pytest.skip("a processor without AVX2")
+    try:
+        return library_of(SOURCES, (*FLAGS, *flag.split()))
     except ZooError as error:
         pytest.skip(str(error))
 

@@ -40,9 +40,9 @@ def assert_close(found, expected):
 
 @pytest.mark.parametrize("half", [False, True], ids=["fp32", "fp16"])
 @pytest.mark.parametrize("variant", VARIANTS, ids=name_of)
-def test_steps_equal_the_numpy_model(tmp_path, library, variant, half):
+def test_steps_equal_the_numpy_model(tmp_path, any_library, variant, half):
     folder = write_checkpoint(tmp_path / "tiny", model_of(**variant), half=half)
-    model, reference, expected = opened(library, folder), NumpyModel(folder), None
+    model, reference, expected = opened(any_library, folder), NumpyModel(folder), None
     state = np.zeros(model.state_floats, np.float32)
     for token in IDS:
         found = log_probs_of(model, [token], state)
@@ -60,17 +60,39 @@ def test_steps_equal_the_numpy_model(tmp_path, library, variant, half):
         {"hidden_size": 64, "projection_size": 48, "weights": {"projection": {"form": "int4", "group": 16}}},
         {"embedding_size": 600, "output_projection_size": 600, "weights": {"embed": {"form": "int8", "scheme": "row"}}},
         {"embedding_size": 7, "weights": {"embed": {"form": "int4", "group": 64}}},
+        {
+            "tied": False,
+            "embedding_size": 1100,
+            "weights": {"embed": {"form": "int4", "group": 52}, "input": {"form": "int4", "group": 2}},
+        },
     ],
     ids=lambda options: "-".join(options),
 )
-def test_other_sizes(tmp_path, library, options):
+def test_other_sizes(tmp_path, any_library, options):
     folder = write_checkpoint(tmp_path / "tiny", model_of(**options))
-    model, reference = opened(library, folder), NumpyModel(folder)
+    model, reference = opened(any_library, folder), NumpyModel(folder)
     before = reference.initial_state()
     for token in IDS:  # each from the same state, as wide sums of large numbers magnify what is rounded
         state = np.concatenate([part for pair in before for part in pair])
         log_probs, before = reference.step(token, before)
         assert_close(log_probs_of(model, [token], state), log_probs)
+
+
+@pytest.mark.parametrize("form", ["int8", "int4"])
+def test_states_of_any_size(tmp_path, any_library, form):
+    """x has 24 bits beside its greatest number, and nothing overflows."""
+    folder = write_checkpoint(tmp_path / "tiny", model_of(cell="rnn", form=form, layers=1))
+    model, reference = opened(any_library, folder), NumpyModel(folder)
+    shape = reference.initial_state()[0][0].shape
+    for size in (0, 1e-38, 1e-20, 1, 1e6):
+        h = np.resize(np.array([1, -0.5, 1e-4, 0], np.float32), shape) * np.float32(size)
+        state, logits = h.copy(), np.empty(model.vocabulary, np.float32)
+        model.step(3, state, logits, model.scratch())
+        log_probs, ((after, _),) = reference.step(3, ((h, h[:0]),))
+        assert_close(state, after)
+        assert_close(log_softmax(logits), log_probs)
+    for size in (np.nan, np.inf, -np.inf):
+        model.step(3, np.full(model.state_floats, size, np.float32), logits, model.scratch())
 
 
 def test_halves_below_the_normal_ones(tmp_path, library):
