@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bench.contenders import TOP
 from bench.touched import stored_bytes
 from conversion.exporters import c_file
-from conversion.exporters.c_library import NATIVE, CModel, compiled_library, compiler_version, loaded
+from conversion.exporters.c_library import NATIVE, CModel, CText, compiled_library, compiler_version, loaded
 
 EXTRA = "bench"
 VARIANTS = ("stored",)
@@ -29,17 +27,13 @@ class CStep:
 
     def __init__(self, folder: Path, work: Path):
         self.folder, self.work = folder, work
-        self.model = CModel(loaded(work / LIBRARY), work / FILE)
-        self.top = min(TOP, self.model.vocabulary)
-        self.logits, self.scratch = np.empty(self.model.vocabulary, np.float32), self.model.scratch()
-        self.state = np.zeros(self.model.state_floats, np.float32)
+        self.text = CText(CModel(loaded(work / LIBRARY), work / FILE), TOP)
 
     def __call__(self, token: int) -> tuple[list[int], list[float]]:
-        self.model.step(token, self.state, self.logits, self.scratch)
-        return self.model.best(self.logits, self.top)
+        return self.text.step(token)
 
     def reset(self) -> None:
-        self.state[:] = 0
+        self.text.state[:] = 0
 
     def describe(self) -> dict[str, Any]:
         version = compiler_version()

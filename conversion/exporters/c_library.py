@@ -117,17 +117,17 @@ class CModel:
     """
 
     def __init__(self, library: ctypes.CDLL, file: Path):
-        self._library, self._file, self._model = library, np.memmap(file, np.uint8, "r"), Model()
-        self._address = ctypes.addressof(self._model)
-        self._check(library.rnnlm_open(self._address, self._file.ctypes.data, self._file.size), str(file))
-        self.vocabulary: int = library.rnnlm_vocabulary(self._address)
-        self.state_floats: int = library.rnnlm_state_floats(self._address)
-        self._scratch_floats: int = library.rnnlm_scratch_floats(self._address)
+        self.library, self._file, self._model = library, np.memmap(file, np.uint8, "r"), Model()
+        self.address = ctypes.addressof(self._model)
+        self.check(library.rnnlm_open(self.address, self._file.ctypes.data, self._file.size), str(file))
+        self.vocabulary: int = library.rnnlm_vocabulary(self.address)
+        self.state_floats: int = library.rnnlm_state_floats(self.address)
+        self._scratch_floats: int = library.rnnlm_scratch_floats(self.address)
 
-    def _check(self, code: int, what: str) -> None:
+    def check(self, code: int, what: str) -> None:
         """CheckpointError for a code that is not 0."""
         if code:
-            raise CheckpointError(f"{what}: {self._library.rnnlm_error(code).decode()}")
+            raise CheckpointError(f"{what}: {self.library.rnnlm_error(code).decode()}")
 
     def scratch(self) -> np.ndarray:
         """Memory for steps that are taken one after the other."""
@@ -140,21 +140,49 @@ class CModel:
             CheckpointError: a token outside the vocabulary.
         """
         place = None if logits is None else logits.ctypes.data
-        code = self._library.rnnlm_step(self._address, token, state.ctypes.data, place, scratch.ctypes.data)
-        self._check(code, f"token {token}")
+        code = self.library.rnnlm_step(self.address, token, state.ctypes.data, place, scratch.ctypes.data)
+        self.check(code, f"token {token}")
 
     def best(self, logits: np.ndarray, k: int) -> tuple[list[int], list[float]]:
         """Ids of the k greatest of logits [V], best first, and their log probabilities."""
         ids, log_probs = np.empty(k, np.int32), np.empty(k, np.float32)
         places = (logits.ctypes.data, logits.size, k, ids.ctypes.data, log_probs.ctypes.data)
-        found = self._library.rnnlm_best(*places)
+        found = self.library.rnnlm_best(*places)
         return ids[:found].tolist(), log_probs[:found].tolist()
 
     def word(self, token: int) -> str | None:
         """A word, None for an id that there is not."""
-        word = self._library.rnnlm_word(self._address, token)
+        word = self.library.rnnlm_word(self.address, token)
         return None if word is None else word.decode("utf-8", "surrogatepass")
 
     def id(self, word: str) -> int:
         """The id of a word, of `<unk>` for an unknown one; -1 without."""
-        return self._library.rnnlm_id(self._address, word.encode("utf-8", "surrogatepass"))
+        return self.library.rnnlm_id(self.address, word.encode("utf-8", "surrogatepass"))
+
+
+class CText:
+    """A text that grows by a token at a time; what C reads and writes is looked up once.
+
+    Args:
+        top: how many words are suggested.
+    """
+
+    def __init__(self, model: CModel, top: int):
+        self.model, self.top = model, min(top, model.vocabulary)
+        self.state, self._logits = np.zeros(model.state_floats, np.float32), np.empty(model.vocabulary, np.float32)
+        self._ids, self._log_probs = np.empty(self.top, np.int32), np.empty(self.top, np.float32)
+        self._scratch = model.scratch()
+        logits = self._logits.ctypes.data
+        self._read = (self.state.ctypes.data, logits, self._scratch.ctypes.data)
+        self._told = (logits, model.vocabulary, self.top, self._ids.ctypes.data, self._log_probs.ctypes.data)
+
+    def step(self, token: int) -> tuple[list[int], list[float]]:
+        """Reads a token; ids of the most probable words after it, best first, and their log probabilities.
+
+        Raises:
+            CheckpointError: a token outside the vocabulary.
+        """
+        model, library = self.model, self.model.library
+        model.check(library.rnnlm_step(model.address, token, *self._read), "the token")
+        library.rnnlm_best(*self._told)
+        return self._ids.tolist(), self._log_probs.tolist()

@@ -115,15 +115,27 @@ int rnnlm_step(const rnnlm *model, int token, float *state, float *logits, float
     return RNNLM_OK;
 }
 
+/* Whether any of n logits is greater than a bar. */
+static int any_above(const float *logits, int n, float bar)
+{
+    int above = 0;
+    for (int i = 0; i < n; i++) above |= logits[i] > bar;
+    return above;
+}
+
 int rnnlm_best(const float *logits, int n, int k, int *ids, float *log_probs)
 {
+    enum { SOME = 128 }; /* most of which hold none of the best, which is told at once */
     int found = 0;
-    for (int id = 0; id < n; id++) {
-        int place = found < k ? found++ : k;
-        if (place == k && (k < 1 || !(logits[id] > logits[ids[k - 1]]))) continue;
-        place -= place == k;
-        for (; place > 0 && logits[id] > logits[ids[place - 1]]; place--) ids[place] = ids[place - 1];
-        ids[place] = id;
+    for (int first = 0, end; first < n && k > 0; first = end) {
+        end = n - first < SOME ? n : first + SOME;
+        if (found == k && !any_above(logits + first, end - first, logits[ids[k - 1]])) continue;
+        for (int id = first; id < end; id++) {
+            int place = found < k ? found++ : k;
+            if (place == k && !(logits[id] > logits[ids[--place]])) continue;
+            for (; place > 0 && logits[id] > logits[ids[place - 1]]; place--) ids[place] = ids[place - 1];
+            ids[place] = id;
+        }
     }
     if (log_probs && found) {
         float top = logits[ids[0]];

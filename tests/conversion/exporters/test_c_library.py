@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from conversion.exporters.c_file import file_of
-from conversion.exporters.c_library import CModel, library_of
+from conversion.exporters.c_library import CModel, CText, library_of
 from conversion.exporters.to_c import SOURCES
 from tests.zoo.folders import write_checkpoint
 from tests.zoo.models import VARIANTS, VOCABULARY, model_of, name_of
@@ -155,6 +155,29 @@ def test_the_best_words_in_order(library, tmp_path):
     assert model.best(many, 1)[1][0] == pytest.approx(-np.log1p(99_999 * np.exp(-18)), abs=1e-6)
     chance = np.random.default_rng(0).integers(0, 50, 1000).astype(np.float32)
     assert model.best(chance, 20)[0] == np.argsort(-chance, kind="stable")[:20].tolist()
+
+
+@pytest.mark.parametrize("size", [5, 128, 129, 1000])
+def test_the_best_of_many(library, tmp_path, size):
+    model, chance = opened(library, write_checkpoint(tmp_path / "tiny")), np.random.default_rng(size)
+    for logits in (chance.normal(size=size), np.arange(size), -np.arange(size), chance.integers(0, 3, size)):
+        for k in (1, 3, 130):
+            ids, log_probs = model.best(logits.astype(np.float32), k)
+            assert ids == np.argsort(-logits, kind="stable")[:k].tolist()
+            np.testing.assert_allclose(log_probs, log_softmax(logits.astype(np.float32))[ids], atol=1e-4)
+
+
+def test_a_text_is_steps_and_the_best(library, tmp_path):
+    model = opened(library, write_checkpoint(tmp_path / "tiny"))
+    text, state, scratch = CText(model, 4), np.zeros(model.state_floats, np.float32), model.scratch()
+    logits = np.empty(model.vocabulary, np.float32)
+    for token in IDS:
+        model.step(token, state, logits, scratch)
+        assert text.step(token) == model.best(logits, 4)
+    assert len(CText(model, 10**6).step(0)[0]) == model.vocabulary
+    with pytest.raises(CheckpointError, match="the token: the id is outside the vocabulary"):
+        text.step(model.vocabulary)
+    np.testing.assert_array_equal(text.state, state)
 
 
 def test_words_and_ids(tmp_path, library):
