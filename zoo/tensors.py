@@ -60,7 +60,7 @@ class TensorFile:
         if dtype not in allowed:
             raise CheckpointError(
                 f"{self.path} stores {name} as {dtype} and config.json asks for {' or '.join(allowed)}; "
-                "made by an older zoo (compress it again), or config and weights are of different checkpoints (get both again)"
+                "an older zoo made it (compress it again), or they are of different checkpoints (get both again)"
             )
 
     def check_all_asked(self) -> None:
