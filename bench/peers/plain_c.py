@@ -8,18 +8,19 @@ from typing import Any
 from bench.contenders import TOP
 from bench.touched import stored_bytes
 from conversion.exporters import c_file
-from conversion.exporters.c_library import NATIVE, CModel, CText, compiled_library, compiler_version, loaded
+from conversion.exporters.c_library import CModel, CText, compiled_for_here, compiler_version, loaded
 
 EXTRA = "bench"
 VARIANTS = ("stored",)
-FILE, LIBRARY = "model.rnnlm", "rnnlm.so"
-SOURCES = [*sorted((Path(c_file.__file__).parent / "c").glob("rnnlm*")), Path(c_file.__file__)]  # made anew with these
+FILE, LIBRARY, TOLD = "model.rnnlm", "rnnlm.so", "flags.txt"
+HERE = Path(c_file.__file__)
+SOURCES = [*sorted((HERE.parent / "c").glob("rnnlm*")), HERE, Path(__file__)]  # made anew with these
 
 
 def prepare(folder: Path, work: Path, variant: str) -> None:
     """Writes `model.rnnlm` and compiles the library."""
     (work / FILE).write_bytes(c_file.file_of(folder))
-    compiled_library(SOURCES[0].parent, work / LIBRARY, NATIVE)
+    (work / TOLD).write_text(" ".join(compiled_for_here(SOURCES[0].parent, work / LIBRARY)), encoding="utf-8")
 
 
 class CStep:
@@ -38,7 +39,7 @@ class CStep:
     def describe(self) -> dict[str, Any]:
         version = compiler_version()
         return {
-            "format": f"as stored, 24-bit activations, C, {version}, {' '.join(NATIVE)}",
+            "format": f"as stored, 24-bit activations, C, {version}, {(self.work / TOLD).read_text()}",
             "versions": {"cc": version},
             "file_bytes": (self.work / FILE).stat().st_size,
             "touched_bytes": stored_bytes(self.folder),

@@ -81,12 +81,25 @@ def library_of(folder: Path, flags: Sequence[str] = FLAGS) -> ctypes.CDLL:
         return loaded(compiled_library(folder, Path(work) / "rnnlm.so", flags))
 
 
-def native_library_of(folder: Path) -> ctypes.CDLL:
-    """As `library_of`, for this machine alone, where the compiler knows it."""
+def compiled_for_here(folder: Path, out: Path) -> Sequence[str]:
+    """As `compiled_library`, for this machine alone where the compiler knows it; the flags.
+
+    Raises:
+        ZooError: as `compiled`.
+    """
     try:
-        return library_of(folder, NATIVE)
+        compiled_library(folder, out, NATIVE)
     except ZooError:
-        return library_of(folder)
+        compiled_library(folder, out)
+        return FLAGS
+    return NATIVE
+
+
+def native_library_of(folder: Path) -> ctypes.CDLL:
+    """As `library_of`, for this machine alone where the compiler knows it."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as work:
+        compiled_for_here(folder, Path(work) / "rnnlm.so")
+        return loaded(Path(work) / "rnnlm.so")
 
 
 def loaded(path: Path) -> ctypes.CDLL:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from conversion.exporters.c_file import file_of
-from conversion.exporters.c_library import CModel, CText, library_of
+from conversion.exporters.c_library import CModel, CText, library_of, native_library_of
 from conversion.exporters.to_c import SOURCES
 from tests.zoo.folders import write_checkpoint
 from tests.zoo.models import VARIANTS, VOCABULARY, model_of, name_of
@@ -224,6 +224,17 @@ def test_the_header_is_for_cpp_too(tmp_path, c_compiler):
     command = [cpp, *STRICT, f"-I{SOURCES}", str(tmp_path / "main.cpp"), *objects, "-lm", "-o", str(tmp_path / "main")]
     subprocess.run(command, check=True)
     assert subprocess.run([str(tmp_path / "main")]).returncode == 0
+
+
+def test_a_compiler_that_does_not_know_the_machine_compiles_for_any(tmp_path, c_compiler, monkeypatch):
+    script = tmp_path / "cc"
+    script.write_text(f"""#!/bin/sh
+case "$*" in *native*) exit 1;; esac
+exec {" ".join(c_compiler)} "$@"
+""")
+    script.chmod(0o755)
+    monkeypatch.setenv("CC", str(script))
+    assert native_library_of(SOURCES).rnnlm_error(0) == b"no error"
 
 
 def test_a_compiler_that_fails_is_quoted(c_compiler, monkeypatch):
