@@ -6,6 +6,7 @@ Nothing here imports torch or transformers; huggingface_hub only where a reposit
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import json
 import math
 import os
@@ -128,12 +129,21 @@ def _unknown(given: str) -> str:
     shipped = sorted({path.name for path in CHECKPOINTS.glob("[!.]*/") if path.is_dir()} | set(entries()))
     if given in shipped:
         return f"{given} is not on the Hub and its files are not in {CHECKPOINTS}; install the package again"
+    if _has_recipe(given):
+        return f"{given} has a recipe and no files; to make them, type: python -m conversion.build {given} --data DIR"
     close = difflib.get_close_matches(given, shipped, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(close)}? " if close else ""
     return (
         f"no checkpoint or folder is called {given!r}; {hint}shipped: {', '.join(shipped) or 'none'}; "
         "also allowed: a folder, name@v1, or owner/name[@revision] on the Hub; to see all, type: zoo list"
     )
+
+
+def _has_recipe(name: str) -> bool:
+    """Whether the package that makes checkpoints is there, and knows how this one is made."""
+    found = importlib.util.find_spec("conversion")
+    folders = found.submodule_search_locations if found and found.submodule_search_locations else []
+    return any((Path(folder) / "recipes" / f"{name}.toml").is_file() for folder in folders)
 
 
 def verify(folder: str | Path) -> None:

@@ -80,6 +80,10 @@ def test_all_of_them_parents_first_and_one_that_fails_alone(hub: Hub, make, name
         (["x", "--all"], "takes one of"),
         (["--all", "--to", "a/b"], "--all publishes to an owner"),
         (["no-such-name"], "no checkpoint or folder is called 'no-such-name'"),
+        (
+            ["paper-lstm-200"],
+            "a recipe and no files; to make them, type: python -m conversion.build paper-lstm-200 --data",
+        ),
         (["org/other"], "zoo pull org/other --to DIR"),
         (["--space", "nowhere"], "there is no folder 'nowhere'"),
     ],
