@@ -5,6 +5,7 @@ Letters: V vocabulary, S floats of a state.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import shlex
@@ -20,7 +21,7 @@ from zoo.errors import CheckpointError, ZooError
 
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-std=c99", "-O3")
-NATIVE = (*FLAGS, "-march=native")  # with the instructions that this machine has
+NATIVE = ((*FLAGS, "-march=native"), (*FLAGS, "-mcpu=native"))  # for this machine, as compilers are told
 
 
 class Model(ctypes.Structure):
@@ -87,12 +88,12 @@ def compiled_for_here(folder: Path, out: Path) -> Sequence[str]:
     Raises:
         ZooError: as `compiled`.
     """
-    try:
-        compiled_library(folder, out, NATIVE)
-    except ZooError:
-        compiled_library(folder, out)
-        return FLAGS
-    return NATIVE
+    for flags in NATIVE:
+        with contextlib.suppress(ZooError):
+            compiled_library(folder, out, flags)
+            return flags
+    compiled_library(folder, out)
+    return FLAGS
 
 
 def native_library_of(folder: Path) -> ctypes.CDLL:
