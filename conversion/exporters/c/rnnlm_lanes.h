@@ -1,4 +1,4 @@
-/* Sums of products with bytes, by what the processor has for them: chosen by the compiler's flags, as -march=native sets them.
+/* Sums of products with bytes, by what the processor has for them: chosen by the compiler's flags, or by rnnlm_blocks_*.c.
  *
  * A vector of weights holds BYTES bytes, four columns of a row side by side. `four` repeats four numbers of x for every row, as
  * digits of BITS bits; `accumulate` adds their products, to SPLIT lanes per row that have to be added up. Of int8 the sums are
@@ -7,16 +7,11 @@
 #ifndef RNNLM_LANES_H
 #define RNNLM_LANES_H
 
-#include <stdint.h>
+#include "rnnlm_private.h"
+
 #include <string.h>
 
-#if !defined(RNNLM_PLAIN) && (defined(__clang__) || __GNUC__ >= 9)
-#define SIMD 1
-#else
-#define SIMD 0
-#endif
-
-#if SIMD && defined(__AVX512VNNI__) && defined(__AVX512F__)
+#if RNNLM_SIMD && (defined(RNNLM_VNNI) || defined(__AVX512VNNI__))
 #include <immintrin.h>
 enum { BYTES = 64, SPLIT = 1, AT_ONCE = 2, SHIFT = 128, DIGITS = 3, BITS = 8 }; /* the first factor has no sign */
 typedef int8_t digit;
@@ -39,7 +34,7 @@ static inline sums all(int32_t each) { return _mm512_set1_epi32(each); }
 static inline sums accumulate(sums to, weights w, fours x) { return _mm512_dpbusd_epi32(to, w, x); }
 static inline __m512 spread(const float *from) { return _mm512_loadu_ps(from); }
 
-#elif SIMD && defined(__AVX2__)
+#elif RNNLM_SIMD && (defined(RNNLM_AVX2) || defined(__AVX2__))
 #include <immintrin.h>
 enum { BYTES = 16, SPLIT = 2, AT_ONCE = 4, SHIFT = 0, DIGITS = 2, BITS = 12 };
 typedef int16_t digit;
@@ -61,7 +56,7 @@ static inline __m256 spread(const float *from)
     return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_unpacklo_ps(four, four)), _mm_unpackhi_ps(four, four), 1);
 }
 
-#elif SIMD && defined(__SSE2__)
+#elif RNNLM_SIMD && defined(__SSE2__)
 #include <emmintrin.h>
 enum { BYTES = 8, SPLIT = 2, AT_ONCE = 4, SHIFT = 0, DIGITS = 2, BITS = 12 };
 typedef int16_t digit;
@@ -90,7 +85,7 @@ static inline __m128 spread(const float *from)
     return _mm_unpacklo_ps(two, two);
 }
 
-#elif SIMD && defined(__ARM_FEATURE_DOTPROD)
+#elif RNNLM_SIMD && (defined(RNNLM_DOTPROD) || defined(__ARM_FEATURE_DOTPROD))
 #include <arm_neon.h>
 enum { BYTES = 16, SPLIT = 1, AT_ONCE = 4, SHIFT = 0, DIGITS = 3, BITS = 8 };
 typedef int8_t digit;
@@ -113,7 +108,7 @@ static inline sums all(int32_t each) { return vdupq_n_s32(each); }
 static inline sums accumulate(sums to, weights w, fours x) { return vdotq_s32(to, w, x); }
 static inline float32x4_t spread(const float *from) { return vld1q_f32(from); }
 
-#elif SIMD && defined(__ARM_NEON)
+#elif RNNLM_SIMD && defined(__ARM_NEON)
 #include <arm_neon.h>
 enum { BYTES = 8, SPLIT = 2, AT_ONCE = 4, SHIFT = 0, DIGITS = 3, BITS = 8 };
 typedef int8_t digit;
@@ -136,7 +131,7 @@ static inline sums all(int32_t each) { return vdupq_n_s32(each); }
 static inline sums accumulate(sums to, weights w, fours x) { return vpadalq_s16(to, vmull_s8(w, x)); }
 static inline float32x4_t spread(const float *from) { return vcombine_f32(vdup_n_f32(from[0]), vdup_n_f32(from[1])); }
 
-#elif SIMD && defined(__wasm_simd128__)
+#elif RNNLM_SIMD && defined(__wasm_simd128__)
 #include <wasm_simd128.h>
 enum { BYTES = 8, SPLIT = 2, AT_ONCE = 4, SHIFT = 0, DIGITS = 2, BITS = 12 };
 typedef int16_t digit;
@@ -158,8 +153,7 @@ static inline v128_t spread(const float *from)
 }
 
 #else
-#undef SIMD
-#define SIMD 0
+#define ONE_BY_ONE
 enum { BYTES = 4, SPLIT = 1, AT_ONCE = 4, SHIFT = 0, DIGITS = 3, BITS = 8 };
 typedef int8_t digit;
 typedef struct {
@@ -196,13 +190,13 @@ static inline float spread(const float *from) { return *from; }
 #endif
 
 /* Sums as floats, lane by lane. */
-#if SIMD
+#ifdef ONE_BY_ONE
+typedef float floats;
+#define FLOATS(sums) ((float)(sums))
+#else
 typedef float floats __attribute__((vector_size(sizeof(sums))));
 typedef int32_t integers __attribute__((vector_size(sizeof(sums))));
 #define FLOATS(sums) __builtin_convertvector((integers)(sums), floats)
-#else
-typedef float floats;
-#define FLOATS(sums) ((float)(sums))
 #endif
 
 #endif

@@ -17,6 +17,25 @@
 #pragma GCC optimize("O3", "associative-math", "no-signed-zeros", "no-trapping-math", "fp-contract=fast")
 #endif
 
+/* RNNLM_SIMD: more than plain C, which RNNLM_PLAIN asks for. RNNLM_OR_*: kinds of processors that the compiler was not told of,
+ * for which products of integers are compiled too, and which are looked for when they run; RNNLM_ONLY: none. */
+#if defined(RNNLM_PLAIN) || !(defined(__clang__) || __GNUC__ >= 9)
+#define RNNLM_SIMD 0
+#else
+#define RNNLM_SIMD 1
+#ifndef RNNLM_ONLY
+#if defined(__x86_64__) && !defined(__AVX512VNNI__)
+#define RNNLM_OR_VNNI
+#endif
+#if defined(__x86_64__) && !defined(__AVX2__)
+#define RNNLM_OR_AVX2
+#endif
+#if defined(__aarch64__) && defined(__linux__) && !defined(__ARM_FEATURE_DOTPROD) && (!defined(__clang__) || __clang_major__ >= 17)
+#define RNNLM_OR_DOTPROD
+#endif
+#endif
+#endif
+
 enum { F32, F16, INT8, INT4, INT16, INT32, KINDS, UINT8 = INT4 }; /* bytes: as weights two numbers in each */
 enum { FEW = 2048 }; /* numbers that are floats at once, if a row is not longer: the nearest cache holds them */
 enum { ROWS = 32 }; /* of a block of integers */
@@ -82,6 +101,13 @@ static inline size_t rnnlm_groups(const Core *core)
     return core->weight.kind == INT4 ? (core->columns + core->group - 1) / core->group : 1;
 }
 
+/* Columns that share a scale, in the group that begins at a column. */
+static inline size_t rnnlm_width(const Core *core, size_t column)
+{
+    size_t most = core->weight.kind == INT4 ? core->group : core->columns, left = core->columns - column;
+    return left < most ? left : most;
+}
+
 /* A group of n columns of integers, filled up. */
 static inline size_t rnnlm_padded(const Core *core, size_t n)
 {
@@ -118,6 +144,10 @@ void rnnlm_multiply_blocks(const rnnlm *model, const Core *core, const float *x,
 
 /* x [N] as integers of 24 bits; what 1 is worth. */
 float rnnlm_integers(const float *x, size_t N, int32_t *out);
+
+void rnnlm_multiply_blocks_vnni(const rnnlm *model, const Core *core, const float *x, float *y, float *work);
+void rnnlm_multiply_blocks_avx2(const rnnlm *model, const Core *core, const float *x, float *y, float *work);
+void rnnlm_multiply_blocks_dotprod(const rnnlm *model, const Core *core, const float *x, float *y, float *work);
 
 /* One row of blocks -> out [N]; all but INT4 without scale and offset. */
 void rnnlm_block_row(const rnnlm *model, const Core *core, size_t row, float *out);

@@ -7,6 +7,8 @@ import pytest
 
 from zoo.errors import ZooError
 
+HASWELL = "-march=haswell -DRNNLM_ONLY"
+
 
 @pytest.fixture(scope="session")
 def c_compiler() -> list[str]:
@@ -19,7 +21,7 @@ def c_compiler() -> list[str]:
         pytest.skip(str(error))
 
 
-@pytest.fixture(scope="session", params=["", "-march=native", "-march=haswell", "-DRNNLM_PLAIN"])
+@pytest.fixture(scope="session", params=["", "-DRNNLM_ONLY", "-march=native", HASWELL, "-DRNNLM_PLAIN"])
 def any_library(request: pytest.FixtureRequest, c_compiler: list[str]) -> ctypes.CDLL:
     """The C step, for each kind of instructions that this machine has."""
     from conversion.exporters.c_library import FLAGS, library_of
@@ -27,7 +29,7 @@ def any_library(request: pytest.FixtureRequest, c_compiler: list[str]) -> ctypes
 
     flag = request.param
     processor = Path("/proc/cpuinfo")
-    if flag == "-march=haswell" and not (processor.is_file() and "avx2" in processor.read_text().split()):
+    if flag == HASWELL and not (processor.is_file() and "avx2" in processor.read_text().split()):
         pytest.skip("a processor without AVX2")
     try:
         return library_of(SOURCES, (*FLAGS, *flag.split()))
