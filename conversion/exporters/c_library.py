@@ -19,6 +19,7 @@ import numpy as np
 
 from zoo.errors import CheckpointError, ZooError
 
+SOURCES = Path(__file__).parent / "c"
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-std=c99", "-O3")
 NATIVE = ((*FLAGS, "-march=native"), (*FLAGS, "-mcpu=native"))  # for this machine, as compilers are told
@@ -126,14 +127,21 @@ def loaded(path: Path) -> ctypes.CDLL:
 class CModel:
     """A `model.rnnlm` opened by the C code; any number of threads may use it.
 
+    Args:
+        file: the file, which is mapped, or its content.
+
     Raises:
         CheckpointError: the C code refuses the file.
     """
 
-    def __init__(self, library: ctypes.CDLL, file: Path):
-        self.library, self._file, self._model = library, np.memmap(file, np.uint8, "r"), Model()
+    def __init__(self, library: ctypes.CDLL, file: Path | bytes):
+        self.library, self._model = library, Model()
+        self._file = np.frombuffer(file, np.uint8) if isinstance(file, bytes) else np.memmap(file, np.uint8, "r")
         self.address = ctypes.addressof(self._model)
-        self.check(library.rnnlm_open(self.address, self._file.ctypes.data, self._file.size), str(file))
+        self.check(
+            library.rnnlm_open(self.address, self._file.ctypes.data, self._file.size),
+            "the file" if isinstance(file, bytes) else str(file),
+        )
         self.vocabulary: int = library.rnnlm_vocabulary(self.address)
         self.state_floats: int = library.rnnlm_state_floats(self.address)
         self._scratch_floats: int = library.rnnlm_scratch_floats(self.address)

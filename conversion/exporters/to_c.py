@@ -15,12 +15,11 @@ import numpy as np
 from zoo import RnnLmForCausalLM
 
 from .c_file import file_of
-from .c_library import FLAGS, CModel, compiler_version, library_of
+from .c_library import FLAGS, SOURCES, CModel, compiler_version, library_of
 from .check import Run, as_json, compare, refuse
 from .text import CheckText
 
 FILE = "model.rnnlm"
-SOURCES = Path(__file__).parent / "c"
 
 
 def write(model: RnnLmForCausalLM, text: CheckText, folder: Path, variants: Sequence[str]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from zoo.errors import ZooError
 from zoo.keyboard.demo import PAGE, STEP
 
-from .to_c import SOURCES
+from .c_library import SOURCES
 
 FILE = PAGE / STEP
 GLUE = Path(__file__).with_name("c_page")

@@ -143,17 +143,18 @@ class OpenClEngine:
 
 
 class CEngine:
-    """Files that `zoo export NAME --to c` wrote, compiled when the engine is opened."""
+    """The C step, compiled when it is opened: of the files of `zoo export NAME --to c`, where there are some."""
 
     def __init__(self, folder: Path):
         try:
-            c_library = importlib.import_module("conversion.exporters.c_library")
+            c_library, c_file = (
+                importlib.import_module(f"conversion.exporters.{name}") for name in ("c_library", "c_file")
+            )
         except ImportError as error:
             raise ZooError("the engine c needs the package conversion; type: pip install rnnlm-zoo") from error
         path = folder / "c" / "model.rnnlm"
-        if not path.is_file():
-            raise CheckpointError(f"{folder} has no c/{path.name}; type: zoo export {folder} --to c")
-        self._model = c_library.CModel(c_library.native_library_of(path.parent), path)
+        sources, file = (path.parent, path) if path.is_file() else (c_library.SOURCES, c_file.file_of(folder))
+        self._model = c_library.CModel(c_library.native_library_of(sources), file)
         self.layout = read_layout(folder)
 
     def step(self, token: int, state: State | None) -> tuple[np.ndarray, State]:

@@ -24,8 +24,7 @@ def c_compiler() -> list[str]:
 @pytest.fixture(scope="session", params=["", "-DRNNLM_ONLY", "-march=native", HASWELL, "-DRNNLM_PLAIN"])
 def any_library(request: pytest.FixtureRequest, c_compiler: list[str]) -> ctypes.CDLL:
     """The C step, for each kind of instructions that this machine has."""
-    from conversion.exporters.c_library import FLAGS, library_of
-    from conversion.exporters.to_c import SOURCES
+    from conversion.exporters.c_library import FLAGS, SOURCES, library_of
 
     flag = request.param
     processor = Path("/proc/cpuinfo")
@@ -40,7 +39,6 @@ def any_library(request: pytest.FixtureRequest, c_compiler: list[str]) -> ctypes
 @pytest.fixture(scope="session")
 def library(c_compiler: list[str]) -> ctypes.CDLL:
     """The C step, compiled once."""
-    from conversion.exporters.c_library import library_of
-    from conversion.exporters.to_c import SOURCES
+    from conversion.exporters.c_library import SOURCES, library_of
 
     return library_of(SOURCES)

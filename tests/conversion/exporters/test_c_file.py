@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from conversion.exporters.c_file import checksum, file_of
-from conversion.exporters.c_library import CModel, compiled
-from conversion.exporters.to_c import SOURCES
+from conversion.exporters.c_library import SOURCES, CModel, compiled
 from tests.zoo.folders import write_checkpoint
 from tests.zoo.models import model_of
 from zoo.errors import CheckpointError, ZooError

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from conversion.exporters.c_file import file_of
-from conversion.exporters.c_library import CModel, CText, library_of, native_library_of
-from conversion.exporters.to_c import SOURCES
+from conversion.exporters.c_library import SOURCES, CModel, CText, library_of, native_library_of
 from tests.zoo.folders import write_checkpoint
 from tests.zoo.models import VARIANTS, VOCABULARY, model_of, name_of
 from zoo.errors import CheckpointError, ZooError

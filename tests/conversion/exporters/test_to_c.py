@@ -11,8 +11,7 @@ import torch
 
 from conversion.exporters import export
 from conversion.exporters.c_file import file_of
-from conversion.exporters.c_library import compiled
-from conversion.exporters.to_c import SOURCES
+from conversion.exporters.c_library import SOURCES, compiled
 from tests.zoo.folders import WORDS, write_checkpoint
 from tests.zoo.models import VOCABULARY, model_of
 from zoo.errors import CheckpointError, ZooError

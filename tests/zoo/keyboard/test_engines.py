@@ -130,9 +130,16 @@ def test_missing_files_say_what_to_type(tmp_path):
         KeyboardModel(write_keyboard(tmp_path / "tiny"), "onnx-int8")
 
 
-def test_missing_c_files_say_what_to_type(tmp_path):
-    with pytest.raises(CheckpointError, match=r"has no c/model.rnnlm; type: zoo export .* --to c"):
-        KeyboardModel(write_keyboard(tmp_path / "tiny"), "c")
+def test_c_needs_no_files(tmp_path):
+    from conversion.exporters.export import export
+
+    folder = write_keyboard(tmp_path / "tiny")
+    alone = typed(Keyboard(opened("c", folder), private=True), 3)
+    export(folder, "c")
+    (folder / "c" / "rnnlm_blocks.c").write_text("other code")
+    with pytest.raises(ZooError, match="cannot compile"):  # which is taken where there is some
+        KeyboardModel(folder, "c")
+    assert alone == typed(Keyboard(KeyboardModel(folder, "numpy"), private=True), 3)
 
 
 def test_missing_packages_say_what_to_type(tmp_path, monkeypatch):
