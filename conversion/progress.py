@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -26,7 +27,7 @@ class Progress:
         self.bar: tqdm | None = None
         self.plots = True
         if speaks:
-            lines = "".join(json.dumps(entry) + "\n" for entry in history)
+            lines = "".join(map(line_of, history))
             write_atomically(run / "log.jsonl", lambda file: file.write(lines.encode()))
 
     def advance(self, label: str, column: int, length: int, stripes: int) -> None:
@@ -54,7 +55,7 @@ class Progress:
         if not self.speaks:
             return
         with (self.run / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+            file.write(line_of(entry))
         measures = {key: value for key, value in entry.items() if key.startswith(("train_", "valid_"))}
         parts = [
             f"stage {entry['stage']} epoch {entry['epoch']:.4g}/{entry['epochs']}",
@@ -91,3 +92,17 @@ class Progress:
         axes.grid(which="both", alpha=0.3)
         axes.legend()
         write_atomically(self.run / "curve.png", lambda file: figure.savefig(file, format="png", dpi=120))
+
+
+def line_of(entry: dict) -> str:
+    """A line of the log: an evaluation as JSON, without blanks and with six digits, as logs are committed."""
+    return json.dumps(_short(entry), separators=(",", ":")) + "\n"
+
+
+def _short(value: Any) -> Any:
+    """Floats with six digits, wherever they are."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: _short(each) for key, each in value.items()}
+    return [_short(each) for each in value] if isinstance(value, list) else value
