@@ -10,6 +10,10 @@ from typing import Any
 import numpy as np
 
 TAG, NUMBER = re.compile(r"<[^>]*>"), re.compile(r"-?\d+\.\d{3,}")
+ALIKE = re.compile(
+    r'<g([^>]*)>\n((?:<use [^>]*? (style="[^"]*")/>\n)(?:<use [^>]*? \3/>\n)+)</g>'
+)  # marks of one style
+IDS = re.compile(r"\b[mp][0-9a-f]{10}\b")  # of markers and clips, as matplotlib names them
 
 
 def write_svg(figure: Any, path: Path) -> None:
@@ -28,8 +32,11 @@ def write_svg(figure: Any, path: Path) -> None:
 
 
 def compact(svg: str) -> str:
-    """An SVG with two decimals in its tags and without indents; its texts stay."""
+    """An SVG with two decimals in its tags, without indents and with short ids; its texts stay."""
     svg = "\n".join(line.strip() for line in svg.splitlines() if line.strip()) + "\n"
+    for number, long in enumerate(dict.fromkeys(IDS.findall(svg))):
+        svg = svg.replace(long, f"m{number}")
+    svg = ALIKE.sub(lambda group: f"<g{group[1]} {group[3]}>\n{group[2].replace(f' {group[3]}', '')}</g>", svg)
     return TAG.sub(lambda tag: NUMBER.sub(lambda number: _short(float(number[0])), tag[0]), svg)
 
 

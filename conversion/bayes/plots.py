@@ -106,7 +106,7 @@ def thresholds_picture(rows: list[dict[str, Any]], chosen: float, unit: str) -> 
         if row["threshold"] == chosen:
             axes.plot([count], [value], marker="o", markersize=14, fillstyle="none", color="#c0392b")
     axes.set(xlabel="numbers that are not zero", ylabel=unit, xscale="log", title="Threshold, before fine-tuning")
-    axes.grid(which="both", alpha=0.3)
+    axes.grid(alpha=0.3)
     return figure
 
 
@@ -116,7 +116,7 @@ def sparsity_picture(entries: list[dict[str, Any]]) -> Any:
     for name in entries[0]["density"]:
         axes.plot([e["epoch"] for e in entries], [max(e["density"][name], 1e-6) for e in entries], label=name)
     axes.set(xlabel="epochs under noise", ylabel="share of numbers that stay", yscale="log", title="Sparsity")
-    axes.grid(which="both", alpha=0.3)
+    axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     return figure
 
