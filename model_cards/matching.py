@@ -117,10 +117,15 @@ def of_method(name: str, checkpoints: list[Facts], most: float = float("inf")) -
         for facts in checkpoints
         if CORPUS in facts.quality
         and facts.layout.labels is None
-        and method(facts.layout, tomllib.loads(facts.recipe)) == name
+        and _counts_for(name, method(facts.layout, tomllib.loads(facts.recipe)))
         and numbers_of(facts) <= most
     ]
     return sorted(found, key=lambda facts: (perplexity(facts), facts.name))
+
+
+def _counts_for(wanted: str, how: str) -> bool:
+    """Whether a method is the wanted one, or that in integers, which counts as it does of the other cells."""
+    return how == wanted or (wanted == IN_INTEGERS and how.startswith(f"{IN_INTEGERS}, int"))
 
 
 def differs(facts: Facts, row: Row, checkpoints: list[Facts]) -> str:
