@@ -73,16 +73,6 @@ def compiled_library(folder: Path, out: Path, flags: Sequence[str] = FLAGS) -> P
     return compiled(sorted(folder.glob("rnnlm*.c")), out, (*flags, "-shared", "-fPIC"))
 
 
-def library_of(folder: Path, flags: Sequence[str] = FLAGS) -> ctypes.CDLL:
-    """The functions of rnnlm.h, compiled from the files in a folder.
-
-    Raises:
-        ZooError: as `compiled`.
-    """
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as work:  # a loaded library does not need its file
-        return loaded(compiled_library(folder, Path(work) / "rnnlm.so", flags))
-
-
 def compiled_for_here(folder: Path, out: Path) -> Sequence[str]:
     """As `compiled_library`, for this machine alone where the compiler knows it; the flags.
 
@@ -97,11 +87,19 @@ def compiled_for_here(folder: Path, out: Path) -> Sequence[str]:
     return FLAGS
 
 
-def native_library_of(folder: Path) -> ctypes.CDLL:
-    """As `library_of`, for this machine alone where the compiler knows it."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as work:
-        compiled_for_here(folder, Path(work) / "rnnlm.so")
-        return loaded(Path(work) / "rnnlm.so")
+def library_of(folder: Path, flags: Sequence[str] | None = FLAGS) -> ctypes.CDLL:
+    """The functions of rnnlm.h, compiled from the files in a folder; without flags as `compiled_for_here`.
+
+    Raises:
+        ZooError: as `compiled`.
+    """
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as work:  # a loaded library does not need its file
+        out = Path(work) / "rnnlm.so"
+        if flags is None:
+            compiled_for_here(folder, out)
+        else:
+            compiled_library(folder, out, flags)
+        return loaded(out)
 
 
 def loaded(path: Path) -> ctypes.CDLL:

@@ -154,7 +154,7 @@ class CEngine:
             raise ZooError("the engine c needs the package conversion; type: pip install rnnlm-zoo") from error
         path = folder / "c" / "model.rnnlm"
         sources, file = (path.parent, path) if path.is_file() else (c_library.SOURCES, c_file.file_of(folder))
-        self._model = c_library.CModel(c_library.native_library_of(sources), file)
+        self._model = c_library.CModel(c_library.library_of(sources, flags=None), file)
         self.layout = read_layout(folder)
 
     def step(self, token: int, state: State | None) -> tuple[np.ndarray, State]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from conversion.exporters.c_file import file_of
-from conversion.exporters.c_library import SOURCES, CModel, CText, library_of, native_library_of
+from conversion.exporters.c_library import SOURCES, CModel, CText, library_of
 from tests.zoo.folders import write_checkpoint
 from tests.zoo.models import VARIANTS, VOCABULARY, model_of, name_of
 from zoo.errors import CheckpointError, ZooError
@@ -233,7 +233,7 @@ exec {" ".join(c_compiler)} "$@"
 """)
     script.chmod(0o755)
     monkeypatch.setenv("CC", str(script))
-    assert native_library_of(SOURCES).rnnlm_error(0) == b"no error"
+    assert library_of(SOURCES, flags=None).rnnlm_error(0) == b"no error"
 
 
 def test_a_compiler_that_fails_is_quoted(c_compiler, monkeypatch):
