@@ -53,6 +53,16 @@ def test_product_and_rows_equal_those_of_the_dense_twin(name, rows, columns, gra
 
 
 @every_form
+@pytest.mark.parametrize("gradient", [False, True])
+def test_autocast_to_bfloat16(name, gradient):
+    form = filled(name, 31, 37, bias=True)
+    for x in (torch.randn(1, 37), torch.randn(2, 3, 37)):
+        with torch.autocast("cpu", dtype=torch.bfloat16), torch.set_grad_enabled(gradient):
+            near = form(x)
+        torch.testing.assert_close(near.float().detach(), form(x).detach(), atol=0.1, rtol=0.05)
+
+
+@every_form
 def test_gradients_equal_those_of_the_dense_twin(name):
     form = filled(name, 7, 5, bias=True)
     x = torch.randn(4, 5, requires_grad=True)

@@ -86,7 +86,8 @@ class Sparse(nn.Module):
         values, kind = self.values.to(torch.float32), x.dtype
         matrix = torch.sparse_csr_tensor(self.starts, self.columns.int(), values, size, check_invariants=False)
         x = x.to(torch.float32)
-        y = torch.mv(matrix, x[0])[None] if len(x) == 1 else (matrix @ x.t()).t()
+        with torch.autocast(x.device.type, enabled=False):  # there is no sparse product in bfloat16
+            y = torch.mv(matrix, x[0])[None] if len(x) == 1 else (matrix @ x.t()).t()
         return (y if self.scale is None else y * self.scale).to(kind)
 
     def numbers(self, places: Any, row: torch.Tensor) -> torch.Tensor:
