@@ -46,7 +46,9 @@ def measure(
 
     Returns:
         corpus, words, targets, and per storage: same_top3 (share of the compared words with the same three best in the
-        same order), same_set (in any order), max_logit_difference, perplexity over the whole split.
+        same order), same_set (in any order), max_logit_difference, perplexity over the whole split; screened (whether
+        the best words are those of a step that reads most rows of its output layer by half, see `OpenClModel`) and the
+        greatest difference of its log probabilities.
 
     Raises:
         CheckpointError, CorpusError, ZooError: what was given cannot be run.
@@ -73,14 +75,18 @@ def measure(
         "storages": {},
     }
     for storage in storages:
-        step = OpenClModel(folder, device, storage, TOP)
-        same, in_any_order, most, loss = 0, 0, 0.0, 0.0
+        screened = OpenClModel(folder, device, storage, TOP, screen=True)
+        step = OpenClModel(folder, device, storage, TOP) if screened.screened else screened
+        same, in_any_order, most, loss, apart = 0, 0, 0.0, 0.0, 0.0
         pairs = itertools.pairwise(tokens)
         for place, (token, target) in enumerate(tqdm(pairs, desc=storage, total=len(tokens) - 1, disable=not progress)):
-            ids, _ = step.step(token)
+            ids, log_probs = step.step(token)
             logits = step.logits()
             loss += float(np.log(np.exp(logits - logits.max()).sum()) + logits.max() - logits[target])
             if place < compared:
+                if screened.screened:
+                    ids, others = screened.step(token)
+                    apart = max(apart, float(np.abs(np.subtract(log_probs, others)).max()))
                 best = np.argsort(-logits_of_torch[place], kind="stable")[:TOP].tolist()
                 same += ids == best
                 in_any_order += set(ids) == set(best)
@@ -90,6 +96,8 @@ def measure(
             "same_top3": same / compared,
             "same_set": in_any_order / compared,
             "max_logit_difference": most,
+            "screened": screened.screened,
+            "max_log_probability_difference": apart if screened.screened else None,
             "perplexity": float(np.exp(loss / (len(tokens) - 1))),
         }
     return found

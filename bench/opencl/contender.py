@@ -13,6 +13,7 @@ from .settings import as_json
 
 EXTRA = "opencl"
 VARIANTS = ("stored", "fp32", "fp16")
+SCREENED = ", of most words' output 4 bits of 8"
 DEVICE = "RNNLM_OPENCL_DEVICE"  # a part of the device's description; `python -m bench.latency --device` sets it
 
 
@@ -27,7 +28,10 @@ class OpenClStep:
         cl = library()
         device = device_of(os.environ.get(DEVICE))
         self.is_gpu = bool(device.type & cl.device_type.GPU)
-        self.folder, self.model = folder, OpenClModel(folder, device, variant, profile=self.is_gpu)
+        self.folder, self.model = (
+            folder,
+            OpenClModel(folder, device, variant, profile=self.is_gpu, screen=variant == "stored"),
+        )
         self.reset = self.model.reset
 
     def __call__(self, token: int) -> tuple[list[int], list[float]]:
@@ -45,7 +49,7 @@ class OpenClStep:
         model, cl = self.model, library()
         device, settings = model.device, model.settings
         return {
-            "format": f"as stored, floats as {model.storage}",
+            "format": f"as stored, floats as {model.storage}{SCREENED if model.screened else ''}",
             "versions": {"pyopencl": cl.VERSION_TEXT, "driver": device.driver_version},
             "file_bytes": sum((self.folder / name).stat().st_size for name in ("config.json", "model.safetensors")),
             "touched_bytes": model.touched,

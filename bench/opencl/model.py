@@ -35,6 +35,9 @@ class OpenClModel:
         top: words of an answer, 1 to 64.
         settings: of the kernels; None: those kept for the device.
         profile: whether the device measures its own times.
+        screen: an 8-bit output layer is read whole only where its upper halves leave a word a chance to be among the
+            best (screen.py), where the step has one work-item: the same words, their log probabilities to about 0.01
+            nats, fewer bytes; `screened` tells whether it is so, and then there are no `logits`.
 
     Raises:
         ZooError: a storage or number that is not allowed, no device, a compiler or memory that fails.
@@ -49,6 +52,7 @@ class OpenClModel:
         top: int = 3,
         settings: Settings | None = None,
         profile: bool = False,
+        screen: bool = False,
     ):
         if storage not in STORAGES:
             raise ZooError(f"storage is {storage!r}; give one of {', '.join(STORAGES)}")
@@ -62,9 +66,9 @@ class OpenClModel:
         half = storage == "fp16" or (storage == "stored" and _is_half(Path(folder)))
         self.storage = "fp16" if half else "fp32"
         self.vocab_size, self.top = V, top
-        plan = plan_of(model, self.settings, half, top, unpacked=storage == "unpacked")
+        plan = plan_of(model, self.settings, half, top, unpacked=storage == "unpacked", screen=screen)
         self.layout = model.layout
-        self.touched = plan.touched
+        self.touched, self.screened = plan.touched, bool(plan.screens)
         launches = launches_of(plan)
         try:
             self.context = cl.Context([self.device])
@@ -129,7 +133,13 @@ class OpenClModel:
         return list(answer[: self.top]), list(answer[self.top :])
 
     def logits(self) -> np.ndarray:
-        """Logits [V] of the last step."""
+        """Logits [V] of the last step.
+
+        Raises:
+            ZooError: most of them were not computed.
+        """
+        if self.screened:
+            raise ZooError("a screened step computes the best logits only; make the model with screen=False")
         return self._read(("logits", self.vocab_size))
 
     def reset(self) -> None:

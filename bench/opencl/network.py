@@ -13,24 +13,29 @@ from zoo.forms import LowRank
 from zoo.plain_network import check_plain
 from zoo.runtime import Layer, NumpyModel
 
-from .packing import gate_order, take
+from .packing import gate_order, in_order, is_half, take
 from .plan import BYTES, FLOATS, INTS, LEAVES, Plan, rows_of
+from .screen import fields_of
 from .settings import Settings
 
 
-def plan_of(model: NumpyModel, settings: Settings, half: bool, top: int, unpacked: bool = False) -> Plan:
+def plan_of(
+    model: NumpyModel, settings: Settings, half: bool, top: int, unpacked: bool = False, screen: bool = False
+) -> Plan:
     """The step of a model.
 
     Args:
         half: floats of the matrices are stored in 16 bits; sums are in 32 either way.
         top: how many of the best words.
         unpacked: integers become floats.
+        screen: of an 8-bit output layer only rows with a chance are read whole, where the step has one work-item; the
+            best words are the same, `logits` of all others approximate.
 
     Raises:
         ZooError: a model with Mogrifier gating or several softmaxes.
     """
     check_plain(model.layout, "the OpenCL step", "take numpy, torch or onnx (zoo export --to onnx)")
-    layout, plan = model.layout, Plan(settings, top, half, unpacked)
+    layout, plan = model.layout, Plan(settings, top, half, unpacked, screen)
     tied = model.head is model.embedding
     x = plan.vector("x", layout.embedding_size)
     plan.row("head" if tied else "embed", model.embedding, x, shared=tied)
@@ -127,6 +132,14 @@ def output(plan: Plan, name: str, form: Any, x: str, bias: np.ndarray) -> None:
         between = plan.vector(f"{name}.between", rows_of(form.right))
         plan.product(f"{name}.right", form.right, x, between)
         output(plan, f"{name}.left", form.left, between, bias)
+    elif screen := plan.screened(name, form):
+        fields, args, more = plan.tiles(name, screen.upper, plan.bias(name, bias, len(bias), -np.inf))
+        halfs = bool(is_half(plan.packed[name], in_order(len(bias), plan.settings))), fields["NUMBERS"] == "half"
+        fields |= fields_of(screen, *halfs, second=more["scratch"])
+        plan.touched += screen.reach.nbytes
+        more["scratch"] += screen.scratch
+        args += [(BYTES, f"{name}.rows"), (BYTES, f"{name}.reach"), (FLOATS, x), ("float", "logits")]
+        _answer(plan, "screen", fields, args, **more)
     elif isinstance(form, LEAVES):
         fields, args, more = plan.tiles(name, form, plan.bias(name, bias, len(bias), -np.inf))
         _answer(plan, "output", fields, [*args, (FLOATS, x), ("float", "logits")], **more)

@@ -6,6 +6,7 @@ Letters: M rows, N columns, T tiles, R rows of a tile, L lanes, S steps, G group
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -179,3 +180,24 @@ def scratch_of(settings: Settings, N: int, integers: int = 0, groups: int = 0) -
 def as_float(value: float) -> str:
     """A float as OpenCL C writes it."""
     return f"{np.float32(value):.9e}f"
+
+
+def size_of(leaf: Any) -> tuple[int, int]:
+    """Rows and columns of a leaf."""
+    return leaf.weight.shape if isinstance(leaf, Dense) else leaf.size
+
+
+def is_half(packed: Packed, order: np.ndarray) -> int:
+    """Whether a matrix with a scale per row has them in 16 bits."""
+    return int(packed.scale.nbytes == 2 * len(order))
+
+
+def by_digit(core: Any, R: int) -> Any:
+    """A core of a train, its rows (r, i) in the order (i, r)."""
+    order = np.arange(size_of(core)[0]).reshape(R, -1).T.ravel()
+    if isinstance(core, Dense):
+        return Dense(core.weight[order])
+    scale = np.broadcast_to(core.scale, (len(order), core.scale.shape[1]))[order]
+    if isinstance(core, Int8):
+        return Int8(core.weight[order], scale, core.offset)
+    return Int4(core.weight[order], scale, core.group, core.size[1])

@@ -14,7 +14,8 @@ import numpy as np
 from zoo.forms import LowRank, Sparse, TensorTrain
 from zoo.leaves import Dense, Int4, Int8
 
-from .packing import Packed, as_float, in_order, narrow, pack, pad
+from .packing import Packed, as_float, by_digit, in_order, is_half, narrow, pack, pad, size_of
+from .screen import Screen, can_screen, screen_of
 from .settings import Settings
 from .slices import Slices, slices_of
 
@@ -48,6 +49,7 @@ class Plan:
 
     Args:
         unpacked: matrices of integers are stored as floats.
+        screen: an 8-bit output layer is read whole only where its upper halves leave a row a chance (screen.py).
         arrays: weights, biases: name -> contents, read only.
         vectors: name -> contents at the start; `h.*` and `c.*` are the state.
         touched: bytes of weights that a step reads.
@@ -57,12 +59,14 @@ class Plan:
     top: int
     half: bool
     unpacked: bool = False
+    screen: bool = False
     calls: list[Call] = field(default_factory=list)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     vectors: dict[str, np.ndarray] = field(default_factory=dict)
     touched: int = 0
     packed: dict[str, Packed] = field(default_factory=dict)
     sliced: dict[str, Slices] = field(default_factory=dict)
+    screens: dict[str, Screen] = field(default_factory=dict)
 
     def vector(self, name: str, length: int, fill: float = 0.0) -> str:
         """A vector of floats, with room for the rows that fill the last tile up."""
@@ -144,6 +148,16 @@ class Plan:
         args = [(BYTES, f"{name}.w"), (BYTES, f"{name}.s"), added]
         return {**fields, "TILES": packed.tiles, **told}, args, {"scratch": packed.scratch, "items": packed.tiles}
 
+    def screened(self, name: str, form: Any) -> Screen | None:
+        """The parts of an output layer and their buffers `name.rows` and `name.reach`; None where it is read whole."""
+        if not self.screen or self.unpacked or not can_screen(form, self.settings):
+            return None
+        if name not in self.screens:
+            found = self.screens[name] = screen_of(form, self.settings, len(in_order(form.size[0], self.settings)))
+            self.array(f"{name}.rows", found.rows)
+            self.array(f"{name}.reach", found.reach)
+        return self.screens[name]
+
     def _train(self, name: str, form: TensorTrain, x: str, y: str, bias: np.ndarray | None, known: dict) -> None:
         """The last core first (Novikov et al. 2015, section 4); kernels/train.cl says how what is between lies."""
         C, last, side = 1, len(form.cores) - 1, 8 if self.settings.simd == 2 else 4
@@ -171,7 +185,7 @@ class Plan:
         small &= not self.unpacked
         packed = self.matrix(name, leaf, order, self.half, unpacked=not small and not isinstance(leaf, Dense))
         kind = 2 if small else int(self.half and isinstance(leaf, Dense))
-        return packed, {"KIND": kind, "HALF_SCALES": int(packed.scale.nbytes == 2 * len(order))}
+        return packed, {"KIND": kind, "HALF_SCALES": is_half(packed, order)}
 
     def _sparse(self, name: str, form: Sparse, *parts: str) -> tuple[Slices, list[tuple[str, str]]]:
         """A sparse matrix and the buffers of its `parts`."""
@@ -196,11 +210,16 @@ class Plan:
             self.touched += 0 if shared else int(len(form.values) / (len(form.starts) - 1) * found.each)
             self.call("sparse_row", found.fields, [*args, ("float", x)])
         else:
-            M, N = size_of(form)
-            packed = self.matrix(name, form, in_order(M, self.settings), self.half)
+            (M, N), order = size_of(form), in_order(size_of(form)[0], self.settings)
+            if shared and (screen := self.screened(name, form)):  # its numbers lie row by row already
+                weight, packed = f"{name}.rows", self.matrix(name, screen.upper, order, self.half)
+                number = f"at_screen(w, s, m, n, {screen.stride}, {is_half(packed, order)})"
+            else:
+                weight, packed = f"{name}.w", self.matrix(name, form, order, self.half)
+                number = packed.number
             self.touched += 0 if shared else packed.touched // M
-            args = [(BYTES, f"{name}.w"), (BYTES, f"{name}.s"), ("float", x)]
-            self.call("row", {"NUMBER(w, s, m, n)": packed.number, "N": N}, args, items=N)
+            args = [(BYTES, weight), (BYTES, f"{name}.s"), ("float", x)]
+            self.call("row", {"NUMBER(w, s, m, n)": number, "N": N}, args, items=N)
 
     def _train_row(self, name: str, form: TensorTrain, x: str, shared: bool) -> None:
         before, B, stride = x, 1, math.prod(form.row_modes)
@@ -217,11 +236,6 @@ class Plan:
             before, B = into, B * form.column_modes[m]
 
 
-def size_of(leaf: Any) -> tuple[int, int]:
-    """Rows and columns of a leaf."""
-    return leaf.weight.shape if isinstance(leaf, Dense) else leaf.size
-
-
 def rows_of(form: Any) -> int:
     """M of any form."""
     if isinstance(form, LowRank):
@@ -229,14 +243,3 @@ def rows_of(form: Any) -> int:
     if isinstance(form, TensorTrain):
         return math.prod(form.row_modes)
     return len(form.starts) - 1 if isinstance(form, Sparse) else size_of(form)[0]
-
-
-def by_digit(core: Any, R: int) -> Any:
-    """A core of a train, its rows (r, i) in the order (i, r)."""
-    order = np.arange(size_of(core)[0]).reshape(R, -1).T.ravel()
-    if isinstance(core, Dense):
-        return Dense(core.weight[order])
-    scale = np.broadcast_to(core.scale, (len(order), core.scale.shape[1]))[order]
-    if isinstance(core, Int8):
-        return Int8(core.weight[order], scale, core.offset)
-    return Int4(core.weight[order], scale, core.group, core.size[1])

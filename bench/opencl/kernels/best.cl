@@ -43,6 +43,20 @@ INLINE void see_some(Best *best, const floatV z, const int first) {
 #endif
 }
 
+// Adds the exponentials of a tile's logits to the sum; -INFINITY where there is no row.
+INLINE void add(Best *best, const Tile z) {
+  const float level = best->level;
+  best->sums += (exp_(z.a - level) + exp_(z.b - level)) + (exp_(z.c - level) + exp_(z.d - level));
+}
+
+// Moves the level up to a greatest logit that is far above it.
+INLINE void lift(Best *best, const float greatest) {
+  if (greatest > best->level + 40.0f) {
+    best->sums *= exp_((floatV)(best->level - greatest));
+    best->level = greatest;
+  }
+}
+
 // The logits of a tile, whose first one is that of the id `first`; -INFINITY where there is no row.
 INLINE void see(Best *best, const Tile z, const int first) {
   const floatV ab = MAX(z.a, z.b), cd = MAX(z.c, z.d), most = MAX(ab, cd);
@@ -51,25 +65,15 @@ INLINE void see(Best *best, const Tile z, const int first) {
     see_some(best, z.b, first + VEC);
     see_some(best, z.c, first + 2 * VEC);
     see_some(best, z.d, first + 3 * VEC);
-    if (best->values[0] > best->level + 40.0f) {
-      best->sums *= exp_((floatV)(best->level - best->values[0]));
-      best->level = best->values[0];
-    }
+    lift(best, best->values[0]);
   }
-  const floatV level = best->level;
-  best->sums += (exp_(z.a - level) + exp_(z.b - level)) + (exp_(z.c - level) + exp_(z.d - level));
+  add(best, z);
 }
 
 // Alone in its device (IS_ALONE) a work-item writes the answer: TOP ids, then TOP log probabilities, as ints.
 // Else to `out`, per work-item: TOP values, TOP ids as ints, the level, the sum of exp(value - level).
 INLINE void tell(const Best *best, const int is_alone, __global int *out) {
-#if VEC == 1
-  const float sum = best->sums;
-#else
-  float sum = 0.0f, each[VEC];
-  STORE(best->sums, each);
-  for (int i = 0; i < VEC; i++) sum += each[i];
-#endif
+  const float sum = total_of(best->sums);
   if (is_alone) {
     const float norm = best->level + log(sum);
     for (int i = 0; i < TOP; i++) {

@@ -8,7 +8,8 @@
 // Products of unsigned bytes of a matrix with signed ones of a vector, 4 an int. int8 lies as q + 128, so 128 times the sum
 // of the vector is taken off; the vector's 12 bits are two planes, x = 64 high + low with -32 <= high, low <= 32.
 //   DOT_I8  adds the products of two steps of a matrix (w, v) with those of a vector to h and l, for 64 h + l
-//   DOT_U4  adds those of 4 numbers of 0 to 15 with 4 signed bytes; at most 8 of them, then WIDEN gives their sums
+//   DOT_U4  adds those of two times 4 numbers of 0 to 15, the halves of bytes, with 4 signed bytes each to l and to h; at
+//           most 4 times, then WIDEN gives the sums
 #if SIMD == 2
 INLINE intV vnni(intV acc, intV u, intV s) {
   __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(u), "v"(s));
@@ -17,8 +18,11 @@ INLINE intV vnni(intV acc, intV u, intV s) {
 #define DOT_I8(h, l, w, v, high0, high1, low0, low1)                                                       \
   h = vnni(vnni(h, w, high0), v, high1);                                                                   \
   l = vnni(vnni(l, w, low0), v, low1)
-#define DOT_U4(acc, u, x) vnni(acc, u, x)
-#define WIDEN(acc) (acc)
+// The upper halves stay where they are, as 16 times themselves.
+#define DOT_U4(l, h, w, low, high)                                                                         \
+  l = vnni(l, (w) & 0x0f0f0f0f, low);                                                                      \
+  h = vnni(h, (w) & (int)0xf0f0f0f0, high)
+#define WIDEN(l, h) ((l) + ((h) >> 4))
 #elif SIMD == 1
 // Pairs of products are summed in 16 bits: 255 * 32 * 2 twice fits, and 15 * 127 * 2 eight times.
 INLINE intV maddubs(intV u, intV s) {
@@ -39,8 +43,9 @@ INLINE intV add16(intV a, intV b) {
 #define DOT_I8(h, l, w, v, high0, high1, low0, low1)                                                       \
   l += madd(add16(maddubs(w, high0), maddubs(v, high1)), (intV)(0x400040)) +                               \
        madd(add16(maddubs(w, low0), maddubs(v, low1)), (intV)(0x10001))
-#define DOT_U4(acc, u, x) add16(acc, maddubs(u, x))
-#define WIDEN(acc) madd(acc, (intV)(0x10001))
+#define DOT_U4(l, h, w, low, high)                                                                         \
+  l = add16(l, add16(maddubs((w) & 0x0f0f0f0f, low), maddubs(((w) >> 4) & 0x0f0f0f0f, high)))
+#define WIDEN(l, h) madd(l, (intV)(0x10001))
 #else
 #define BYTE(v, j) (((v) << (24 - 8 * (j))) >> 24)
 #define PART(w, x, j) (((w) >> 8 * (j) & 255) * BYTE(x, j))
@@ -48,8 +53,8 @@ INLINE intV add16(intV a, intV b) {
 #define DOT_I8(h, l, w, v, high0, high1, low0, low1)                                                       \
   h += DOT4(w, high0) + DOT4(v, high1);                                                                    \
   l += DOT4(w, low0) + DOT4(v, low1)
-#define DOT_U4(acc, u, x) ((acc) + DOT4(u, x))
-#define WIDEN(acc) (acc)
+#define DOT_U4(l, h, w, low, high) l += DOT4((w) & 0x0f0f0f0f, low) + DOT4(((w) >> 4) & 0x0f0f0f0f, high)
+#define WIDEN(l, h) (l)
 #endif
 
 // Where a tile's numbers of `type` begin, `per` of them a row and step, and how far the next step is.
@@ -59,6 +64,10 @@ INLINE intV add16(intV a, intV b) {
 
 // A vector of a table that lies in halfs or floats.
 #define EITHER(is_half, halfs, floats, at) ((is_half) ? LOAD_HALF((halfs) + (at)) : LOAD((floats) + (at)))
+
+// A number of it.
+#define EITHER_ONE(is_half, table, at)                                                                     \
+  ((is_half) ? vload_half(at, (__global const half *)(table)) : ((__global const float *)(table))[at])
 
 INLINE Tile dot_f32(__global const uchar *w, __global const uchar *scale, __local int *v, const int tile, const int n) {
   __global const float *p = FIRST(float, w, tile, n, 1);
@@ -131,20 +140,20 @@ INLINE Tile dot_i4(
   for (int g = 0; g < groups; g++, halfs += NEXT(1), floats += NEXT(1)) {
     intV a = -sums[g], b = a, c = a, d = a;
     for (int first = 0; first < group_steps; first += 4) {
-      intV ta = 0, tb = 0, tc = 0, td = 0;
+      intV la = 0, lb = 0, lc = 0, ld = 0, ha = 0, hb = 0, hc = 0, hd = 0;
       for (int k = first; k < min(first + 4, group_steps); k++, p += NEXT(1), x += 2) {
         PREFETCH(p, 16 * VEC);
-        const intV low = x[0], high = x[1], mask = 0x0f0f0f0f;
+        const intV low = x[0], high = x[1];
         const intV wa = LOAD(p), wb = LOAD(p + VEC), wc = LOAD(p + 2 * VEC), wd = LOAD(p + 3 * VEC);
-        ta = DOT_U4(DOT_U4(ta, wa & mask, low), (wa >> 4) & mask, high);
-        tb = DOT_U4(DOT_U4(tb, wb & mask, low), (wb >> 4) & mask, high);
-        tc = DOT_U4(DOT_U4(tc, wc & mask, low), (wc >> 4) & mask, high);
-        td = DOT_U4(DOT_U4(td, wd & mask, low), (wd >> 4) & mask, high);
+        DOT_U4(la, ha, wa, low, high);
+        DOT_U4(lb, hb, wb, low, high);
+        DOT_U4(lc, hc, wc, low, high);
+        DOT_U4(ld, hd, wd, low, high);
       }
-      a += WIDEN(ta);
-      b += WIDEN(tb);
-      c += WIDEN(tc);
-      d += WIDEN(td);
+      a += WIDEN(la, ha);
+      b += WIDEN(lb, hb);
+      c += WIDEN(lc, hc);
+      d += WIDEN(ld, hd);
     }
     s.a += TO_FLOAT(a) * EITHER(half_scales, halfs, floats, 0);
     s.b += TO_FLOAT(b) * EITHER(half_scales, halfs, floats, VEC);
@@ -175,7 +184,7 @@ INLINE float at_i8(
     __global const uchar *w, __global const uchar *scale, const int row, const int k, const int n, const float offset,
     const int half_scales) {
   const int q = w[PLACE(row, k / 4, PAD(n) / 4) * 4 + k % 4] - 128;
-  return q * (half_scales ? vload_half(row, (__global const half *)scale) : ((__global const float *)scale)[row]) + offset;
+  return q * EITHER_ONE(half_scales, scale, row) + offset;
 }
 
 INLINE float at_i4(
@@ -184,5 +193,13 @@ INLINE float at_i4(
   const int g = k / group, j = k % group, place = PLACE(row, g, groups);
   const uchar pair = w[PLACE(row, g * group_steps + j / 8, groups * group_steps) * 4 + j % 4];
   const int q = (j % 8 < 4 ? pair & 15 : pair >> 4) - 8;
-  return q * (half_scales ? vload_half(place, (__global const half *)scale) : ((__global const float *)scale)[place]);
+  return q * EITHER_ONE(half_scales, scale, place);
+}
+
+// Of a matrix that lies row by row, as screen.cl has it; its scales are 16 times as large.
+INLINE float at_screen(
+    __global const uchar *w, __global const uchar *scale, const int row, const int k, const int stride,
+    const int half_scales) {
+  const int q = w[row * stride + k] - 128;
+  return q * EITHER_ONE(half_scales, scale, row) / 16;
 }

@@ -194,3 +194,28 @@ INLINE int sum_of(const intV v) {
   return sum;
 #endif
 }
+
+// The greatest of a vector.
+INLINE float greatest_of(const floatV v) {
+#if VEC == 1
+  return v;
+#else
+  float each[VEC];
+  STORE(v, each);
+  float greatest = each[0];
+  for (int i = 1; i < VEC; i++) greatest = fmax(greatest, each[i]);
+  return greatest;
+#endif
+}
+
+// The sum of a vector of floats.
+INLINE float total_of(const floatV v) {
+#if VEC == 1
+  return v;
+#else
+  float sum = 0.0f, each[VEC];
+  STORE(v, each);
+  for (int i = 0; i < VEC; i++) sum += each[i];
+  return sum;
+#endif
+}

@@ -29,13 +29,7 @@ INLINE float magnitude(__local int *v, const int n) {
     const floatV some = fabs(LOAD(FLOATS(v) + i));
     most = MAX(most, some);
   }
-#if VEC == 1
-  float greatest = most;
-#else
-  float greatest = 0.0f, parts[VEC];
-  STORE(most, parts);
-  for (int i = 0; i < VEC; i++) greatest = fmax(greatest, parts[i]);
-#endif
+  float greatest = greatest_of(most);
 #if LANES > 1
   __local float *all = (__local float *)(v + 2);
   all[LANE] = greatest;

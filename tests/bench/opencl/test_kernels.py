@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -187,6 +189,62 @@ def test_output(settings, rising):
     ids, log_probs = best(found["logits"][:V], 5)
     assert found["result"][:5].tolist() == ids
     np.testing.assert_allclose(found["result"][5:].view(np.float32), log_probs, atol=2e-6 * np.abs(logits).max())
+
+
+ALONE = [Settings(1, 1, one_launch=True, groups=1), *(each for each in SETTINGS if each.one_launch and each.lanes == 1)]
+
+
+@pytest.mark.parametrize("settings", ALONE, ids=str)
+@pytest.mark.parametrize(
+    ("V", "N", "half"), [(5, 17, False), (64, 20, False), (203, 128, True), (1003, 31, True), (203, 300, False)]
+)
+def test_screened_output(settings, half, V, N):
+    """The best words of the whole matrix, from its upper halves and a few rows; and the row of a word."""
+    for spread, shift in ((0.0, 0.0), (0.5, -30.0), (50.0, 0.0)):
+        plan, form = Plan(settings, top=5, half=half, screen=True), int8(V, N, least=-128)
+        form.scale = form.scale.astype(np.float16).astype(np.float32)
+        plan.vector("x", N)
+        plan.vectors["x"][:N] = whole(form, N) / 2048 * (V > 5)
+        x = plan.vectors["x"][:N].copy()
+        bias = (rng.permutation(V) * spread + shift + rng.uniform(0, 0.1, V)).astype(np.float16).astype(np.float32)
+        plan.vector("logits", V, -np.inf)
+        plan.row("head", form, plan.vector("row", N), shared=True)
+        output(plan, "head", form, "x", bias)
+        found = run(plan, DEVICES[0], token=3)
+        np.testing.assert_allclose(found["row"][:N], form.row(3), rtol=1e-6)
+        logits = rounded(form).matvec(x) + bias
+        ids, log_probs = best(logits, 5)
+        assert found["result"][:5].tolist() == ids
+        own, size = found["logits"][:V], np.abs(logits).max()
+        np.testing.assert_allclose(own[ids], logits[ids], atol=2e-6 * size)
+        np.testing.assert_allclose(found["result"][5:].view(np.float32), log_probs, atol=0.1 + 2e-6 * size)
+        read = np.isclose(own, logits, rtol=0, atol=2e-6 * size)
+        q = form.weight.astype(int)
+        upper = rounded(Int4(*_upper_halves(q), 16 * form.scale, N + N % 2, N)).matvec(x) + bias
+        np.testing.assert_allclose(own[~read], upper[~read], atol=1e-5 * size)
+        assert spread < 50 or V == 5 or not read.all()
+
+
+def _upper_halves(q):
+    u = np.clip((q + 8) // 16, -8, 7) + 8
+    u = np.pad(u, ((0, 0), (0, q.shape[1] % 2)))
+    return ((u[:, ::2] | u[:, 1::2] << 4).astype(np.uint8),)
+
+
+def test_the_best_are_found_where_the_upper_halves_mislead():
+    """Among rows of nearly one direction, which only their lower halves tell apart."""
+    for settings, N in itertools.product((ALONE[0], ALONE[-1]), (24, 96, 512)):
+        q = np.clip(rng.integers(-100, 101, N) + rng.integers(-9, 10, (500, N)), -127, 127).astype(np.int8)
+        form = Int8(q, np.full((500, 1), 0.01, np.float32), np.float32(0))
+        plan = Plan(settings, top=3, half=False, screen=True)
+        plan.vector("x", N)
+        plan.vectors["x"][:N] = whole(form, N)
+        plan.vector("logits", 500, -np.inf)
+        output(plan, "head", form, "x", np.zeros(500, np.float32))
+        exact = rounded(form).matvec(plan.vectors["x"][:N].copy())
+        upper = rounded(plan.screens["head"].upper).matvec(plan.vectors["x"][:N].copy())
+        assert best(upper, 3)[0] != best(exact, 3)[0]
+        assert run(plan, DEVICES[0])["result"][:3].tolist() == best(exact, 3)[0]
 
 
 def test_twin_of_rounding():

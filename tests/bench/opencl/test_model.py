@@ -133,6 +133,25 @@ def test_a_state_goes_on_elsewhere(folders, cell):
         np.testing.assert_allclose(logits - np.logaddexp.reduce(logits), twin.step(WORDS[6], state)[0], atol=1e-4)
 
 
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_screened_step_has_the_same_best_words(folders, tied):
+    folder = folders({"cell": "lstm", "projected": True, "form": "int8", "tied": tied}, half=True)
+    shapes = [SHAPES["one launch"], *(Settings(8 * simd, 1, simd, one_launch=True, groups=1) for simd in simds())]
+    for settings in shapes:
+        whole, screened = (
+            OpenClModel(folder, DEVICES[0], settings=settings, screen=screen) for screen in (False, True)
+        )
+        assert screened.screened and not whole.screened
+        for word in WORDS:
+            (ids, expected), (found, log_probs) = whole.step(word), screened.step(word)
+            assert found == ids
+            np.testing.assert_allclose(log_probs, expected, atol=0.05)
+        with pytest.raises(ZooError, match="make the model with screen=False"):
+            screened.logits()
+    for other in (SHAPES["chain of lanes"], SHAPES["one launch of four lanes"]):
+        assert not OpenClModel(folder, DEVICES[0], settings=other, screen=True).screened
+
+
 def test_reset_begins_again(folders):
     folder = folders({"cell": "lstm", "projected": False, "form": "dense", "tied": True}, half=False)
     model = OpenClModel(folder, DEVICES[0])
