@@ -83,7 +83,7 @@ def check(model: OpenClModel, twin: Any, tokens: list[int]) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Tunes for one device; writes its file of settings."""
     parser = argparse.ArgumentParser(prog="python -m bench.tune", description=__doc__)
-    parser.add_argument("checkpoint", nargs="?", default="lr-lstm-600-int8-ptb", help="timed (default: %(default)s)")
+    parser.add_argument("checkpoint", nargs="?", default="lstm-208-ptb", help="timed (default: %(default)s)")
     parser.add_argument("--device", help="part of the name of an OpenCL device (default: PYOPENCL_CTX, or the first)")
     parser.add_argument(
         "--ship", action="store_true", help="write to bench/opencl/tuned, to be committed, not to the cache"
