@@ -28,10 +28,8 @@ class OpenClStep:
         cl = library()
         device = device_of(os.environ.get(DEVICE))
         self.is_gpu = bool(device.type & cl.device_type.GPU)
-        self.folder, self.model = (
-            folder,
-            OpenClModel(folder, device, variant, profile=self.is_gpu, screen=variant == "stored"),
-        )
+        self.folder = folder
+        self.model = OpenClModel(folder, device, variant, profile=self.is_gpu, screen=variant == "stored")
         self.reset = self.model.reset
 
     def __call__(self, token: int) -> tuple[list[int], list[float]]:

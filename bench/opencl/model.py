@@ -36,7 +36,7 @@ class OpenClModel:
         settings: of the kernels; None: those kept for the device.
         profile: whether the device measures its own times.
         screen: an 8-bit output layer is read whole only where its upper halves leave a word a chance to be among the
-            best (screen.py), where the step has one work-item: the same words, their log probabilities to about 0.01
+            best (screen.py), where the step has one work-item: the same words, their log probabilities to about 0.02
             nats, fewer bytes; `screened` tells whether it is so, and then there are no `logits`.
 
     Raises:

@@ -132,17 +132,17 @@ def output(plan: Plan, name: str, form: Any, x: str, bias: np.ndarray) -> None:
         between = plan.vector(f"{name}.between", rows_of(form.right))
         plan.product(f"{name}.right", form.right, x, between)
         output(plan, f"{name}.left", form.left, between, bias)
-    elif screen := plan.screened(name, form):
-        fields, args, more = plan.tiles(name, screen.upper, plan.bias(name, bias, len(bias), -np.inf))
-        halfs = bool(is_half(plan.packed[name], in_order(len(bias), plan.settings))), fields["NUMBERS"] == "half"
-        fields |= fields_of(screen, *halfs, second=more["scratch"])
-        plan.touched += screen.reach.nbytes
-        more["scratch"] += screen.scratch
-        args += [(BYTES, f"{name}.rows"), (BYTES, f"{name}.reach"), (FLOATS, x), ("float", "logits")]
-        _answer(plan, "screen", fields, args, **more)
     elif isinstance(form, LEAVES):
-        fields, args, more = plan.tiles(name, form, plan.bias(name, bias, len(bias), -np.inf))
-        _answer(plan, "output", fields, [*args, (FLOATS, x), ("float", "logits")], **more)
+        screen = plan.screened(name, form)
+        filled = plan.bias(name, bias, len(bias), -np.inf)
+        fields, args, more = plan.tiles(name, screen.upper if screen else form, filled)
+        if screen:
+            halfs = bool(is_half(plan.packed[name], in_order(len(bias), plan.settings))), fields["NUMBERS"] == "half"
+            fields |= fields_of(screen, *halfs, second=more["scratch"])
+            plan.touched += screen.reach.nbytes
+            more["scratch"] += screen.scratch
+            args += [(BYTES, f"{name}.rows"), (BYTES, f"{name}.reach")]
+        _answer(plan, "screen" if screen else "output", fields, [*args, (FLOATS, x), ("float", "logits")], **more)
     else:
         plan.product(name, form, x, "logits", bias)
         best(plan, len(bias))

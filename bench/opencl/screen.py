@@ -14,7 +14,7 @@ import numpy as np
 
 from zoo.leaves import Int4, Int8
 
-from .packing import WIDEST, as_float, narrow, pad, scratch_of
+from .packing import WIDEST, as_float, pad, scratch_of
 from .settings import Settings
 
 DEVIATIONS = 8  # beyond which one of 10 ** 15 lies
@@ -30,8 +30,8 @@ class Screen:
         reach: of each row, scale times |e| or DEVIATIONS, the less; zeros for the rows that fill the last tile up.
         ratio: the greatest |q| / |e| of a row.
         stride: bytes of a row.
-        parts: ints of local memory that the vector in 12 bits needs.
-        scratch: as many as that and what is kept of each tile.
+        mosts: ints of local memory that the vector in 12 bits needs.
+        scratch: as many as that and the most of each tile.
     """
 
     upper: Int4
@@ -39,7 +39,7 @@ class Screen:
     reach: np.ndarray
     ratio: float
     stride: int
-    parts: int
+    mosts: int
     scratch: int
 
 
@@ -64,14 +64,13 @@ def screen_of(leaf: Int8, settings: Settings, places: int) -> Screen:
     left = np.sqrt(np.square(q - 16 * u).sum(axis=1))
     left = np.maximum(left, 1)  # of a row that the upper halves hold whole
     reach = np.zeros(places, np.float32)
-    reach[:M] = (
-        left * np.abs(scale[:, 0]) * min(1, DEVIATIONS / N**0.5) * 1.001
-    )  # the last is more than 16 bits round off
-    if reach[:M].min() > 1e-3 and reach.max() < 6e4:
-        reach = narrow(reach.astype(np.float16), True)
+    share = min(1, DEVIATIONS / N**0.5) * 1.001  # more than 16 bits round off
+    reach[:M] = left * np.abs(scale[:, 0]) * share
+    if reach[:M].min() > 1e-3 and reach.max() < 6e4:  # 16 bits have no more exact numbers below, and none above
+        reach = reach.astype(np.float16)
     ratio = float((np.sqrt(np.square(q).sum(axis=1)) / left).max() * 1.001)
-    parts = scratch_of(settings, stride, 2 * stride)
-    return Screen(upper, rows.reshape(-1), reach, ratio, stride, parts, parts + places // 4)
+    mosts = scratch_of(settings, stride, 2 * stride)
+    return Screen(upper, rows.reshape(-1), reach, ratio, stride, mosts, mosts + places // 4)
 
 
 def fields_of(screen: Screen, half_scales: bool, half_bias: bool, second: int) -> dict[str, object]:
@@ -80,7 +79,7 @@ def fields_of(screen: Screen, half_scales: bool, half_bias: bool, second: int) -
         "COLUMNS": screen.upper.size[1],
         "STRIDE": screen.stride,
         "SECOND": second,
-        "PARTS": screen.parts,
+        "MOSTS": screen.mosts,
         "RATIO": as_float(screen.ratio),
         "HALF_SCALES": int(half_scales),
         "HALF_REACH": int(screen.reach.dtype == np.float16),

@@ -43,6 +43,13 @@ INLINE void see_some(Best *best, const floatV z, const int first) {
 #endif
 }
 
+INLINE void see_tile(Best *best, const Tile z, const int first) {
+  see_some(best, z.a, first);
+  see_some(best, z.b, first + VEC);
+  see_some(best, z.c, first + 2 * VEC);
+  see_some(best, z.d, first + 3 * VEC);
+}
+
 // Adds the exponentials of a tile's logits to the sum; -INFINITY where there is no row.
 INLINE void add(Best *best, const Tile z) {
   const float level = best->level;
@@ -59,12 +66,8 @@ INLINE void lift(Best *best, const float greatest) {
 
 // The logits of a tile, whose first one is that of the id `first`; -INFINITY where there is no row.
 INLINE void see(Best *best, const Tile z, const int first) {
-  const floatV ab = MAX(z.a, z.b), cd = MAX(z.c, z.d), most = MAX(ab, cd);
-  if (any_above(most, (floatV)(best->values[TOP - 1]))) {
-    see_some(best, z.a, first);
-    see_some(best, z.b, first + VEC);
-    see_some(best, z.c, first + 2 * VEC);
-    see_some(best, z.d, first + 3 * VEC);
+  if (any_above(most_of(z), (floatV)(best->values[TOP - 1]))) {
+    see_tile(best, z, first);
     lift(best, best->values[0]);
   }
   add(best, z);

@@ -69,6 +69,13 @@ INLINE intV add16(intV a, intV b) {
 #define EITHER_ONE(is_half, table, at)                                                                     \
   ((is_half) ? vload_half(at, (__global const half *)(table)) : ((__global const float *)(table))[at])
 
+// Adds to a tile its part of the bias, and `more` to each number; BIAS(p) as in product.cl.
+#define ADD_BIAS(s, from, more)                                                                            \
+  (s).a += BIAS(from) + (more);                                                                            \
+  (s).b += BIAS((from) + VEC) + (more);                                                                    \
+  (s).c += BIAS((from) + 2 * VEC) + (more);                                                                \
+  (s).d += BIAS((from) + 3 * VEC) + (more)
+
 INLINE Tile dot_f32(__global const uchar *w, __global const uchar *scale, __local int *v, const int tile, const int n) {
   __global const float *p = FIRST(float, w, tile, n, 1);
   Tile s = {0.0f, 0.0f, 0.0f, 0.0f};

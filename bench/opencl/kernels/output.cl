@@ -12,16 +12,9 @@ INLINE void NAME(
   for (int tile = GROUP * LANES + LANE; tile < TILES; tile += GROUPS * LANES) {
     Tile s = DOT(w, scale, v, tile);
     __global const NUMBERS *from = bias + tile * ROWS;
-    __global float *to = logits + tile * ROWS;
     PREFETCH(from, 128);
-    s.a += BIAS(from) + more;
-    s.b += BIAS(from + VEC) + more;
-    s.c += BIAS(from + 2 * VEC) + more;
-    s.d += BIAS(from + 3 * VEC) + more;
-    STORE(s.a, to);
-    STORE(s.b, to + VEC);
-    STORE(s.c, to + 2 * VEC);
-    STORE(s.d, to + 3 * VEC);
+    ADD_BIAS(s, from, more);
+    store_tile(s, logits + tile * ROWS);
     see(&best, s, tile * ROWS);
   }
   tell(&best, IS_ALONE, out);

@@ -136,6 +136,19 @@ typedef struct {
   floatV a, b, c, d;
 } Tile;
 
+// The four vectors' greatest numbers.
+INLINE floatV most_of(const Tile z) {
+  const floatV ab = MAX(z.a, z.b), cd = MAX(z.c, z.d);
+  return MAX(ab, cd);
+}
+
+INLINE void store_tile(const Tile z, __global float *p) {
+  STORE(z.a, p);
+  STORE(z.b, p + VEC);
+  STORE(z.c, p + 2 * VEC);
+  STORE(z.d, p + 3 * VEC);
+}
+
 // Added to a float of less than 2 ** 22, it leaves the nearest whole number in the lowest bits: quicker than a conversion.
 #define MAGIC 12582912.0f
 #define NEAREST(x) (AS_INT((x) + MAGIC) - AS_INT((floatV)(MAGIC)))

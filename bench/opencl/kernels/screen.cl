@@ -2,7 +2,8 @@
 // only the rows that those leave a chance to be among the TOP best.
 //   STAGE, DOT, TILES, BIAS, NUMBERS  of the upper halves, as in product.cl; ONE_BIAS(p): a single bias
 //   COLUMNS  of the matrix; STRIDE: bytes of a row of `rows`, which lie one after the other as q + 128
-//   SECOND  where in local memory the vector in 12 bits lies; PARTS: behind it, the tiles'; HALF_SCALES, HALF_REACH: kinds of `scale` and `reach`
+//   SECOND  where in local memory the vector in 12 bits lies; MOSTS: where behind that the most of each tile does
+//   HALF_SCALES, HALF_REACH  whether `scale` and `reach` are halfs
 //   RATIO   see screen.py: a logit is within reach [row] * (|x8| + RATIO * |x12 - x8|) of that of the upper halves
 // Only for a work-item that is alone.
 
@@ -12,7 +13,8 @@ INLINE float PASTE(NAME, _row)(__global const uchar *rows, __local int *u, const
   __local const int *high = INTS(u, STRIDE), *low = high + STRIDE / 4;
   intV h = 0, l = 0;
   for (int k = 0; k < STRIDE / 4; k += 2 * VEC) {
-    DOT_I8(h, l, LOAD(p + k), LOAD(p + k + VEC), LOAD(high + k), LOAD(high + k + VEC), LOAD(low + k), LOAD(low + k + VEC));
+    const intV high0 = LOAD(high + k), high1 = LOAD(high + k + VEC), low0 = LOAD(low + k), low1 = LOAD(low + k + VEC);
+    DOT_I8(h, l, LOAD(p + k), LOAD(p + k + VEC), high0, high1, low0, low1);
   }
   return (float)(sum_of((h << 6) + l) - 128 * u[1]) * ((__local float *)u)[0];
 }
@@ -20,7 +22,8 @@ INLINE float PASTE(NAME, _row)(__global const uchar *rows, __local int *u, const
 // How far the rounding of the upper halves' vector and what they leave out can move a logit, in units of `reach`.
 INLINE float PASTE(NAME, _distance)(__local int *v, __local int *u) {
   const float greatest = magnitude(u, STRIDE), unit8 = ((__local float *)v)[0], unit12 = ((__local float *)u)[0];
-  const float inverse8 = greatest > 0.0f ? 127.0f / greatest : 0.0f, inverse12 = greatest > 0.0f ? 2047.0f / greatest : 0.0f;
+  const float inverse8 = greatest > 0.0f ? 127.0f / greatest : 0.0f;
+  const float inverse12 = greatest > 0.0f ? 2047.0f / greatest : 0.0f;
   floatV squares = 0.0f, differences = 0.0f;
   for (int i = 0; i < STRIDE; i += VEC) {
     const floatV x = LOAD(FLOATS(u) + i);
@@ -34,7 +37,8 @@ INLINE float PASTE(NAME, _distance)(__local int *v, __local int *u) {
 // How far from z the true logits can be; the second term is what sums of floats are off by, and 0 * z of rows that are not
 // there must stay a number.
 #define AROUND(z, at)                                                                                      \
-  (EITHER(HALF_REACH, (__global const half *)reach, (__global const float *)reach, at) * distance + MIN(fabs(z) * 1e-6f, (floatV)(1e30f)))
+  (EITHER(HALF_REACH, (__global const half *)reach, (__global const float *)reach, at) * distance +        \
+   MIN(fabs(z) * 1e-6f, (floatV)(1e30f)))
 
 INLINE void NAME(
     __local int *v, __global const uchar *w, __global const uchar *scale, __global const NUMBERS *bias,
@@ -45,7 +49,7 @@ INLINE void NAME(
   bring(u, x, COLUMNS);
   for (int i = PAD(COLUMNS); i < STRIDE; i++) FLOATS(u)[i] = 0.0f;
   quantise12(u, STRIDE);
-  __local float *mosts = (__local float *)(u + PARTS);  // per tile, the most that its logits can be
+  __local float *mosts = (__local float *)(u + MOSTS);  // per tile, the most that its logits can be
   const float distance = PASTE(NAME, _distance)(v, u) * 1.001f;
 
   Best least;  // by the least that a logit can be
@@ -56,27 +60,17 @@ INLINE void NAME(
     const int at = tile * ROWS;
     PREFETCH(bias + at, 128);
     PREFETCH(reach + 2 * at, 128);
-    s.a += BIAS(bias + at);
-    s.b += BIAS(bias + at + VEC);
-    s.c += BIAS(bias + at + 2 * VEC);
-    s.d += BIAS(bias + at + 3 * VEC);
-    STORE(s.a, logits + at);
-    STORE(s.b, logits + at + VEC);
-    STORE(s.c, logits + at + 2 * VEC);
-    STORE(s.d, logits + at + 3 * VEC);
-    const Tile around = {AROUND(s.a, at), AROUND(s.b, at + VEC), AROUND(s.c, at + 2 * VEC), AROUND(s.d, at + 3 * VEC)};
-    const floatV ab = MAX(s.a + around.a, s.b + around.b), cd = MAX(s.c + around.c, s.d + around.d), most = MAX(ab, cd);
+    ADD_BIAS(s, bias + at, 0.0f);
+    store_tile(s, logits + at);
+    const floatV a = AROUND(s.a, at), b = AROUND(s.b, at + VEC), c = AROUND(s.c, at + 2 * VEC), d = AROUND(s.d, at + 3 * VEC);
+    const Tile above = {s.a + a, s.b + b, s.c + c, s.d + d}, below = {s.a - a, s.b - b, s.c - c, s.d - d};
+    const floatV most = most_of(above);
     STORE(most, mosts + tile * VEC);
     if (any_above(most, (floatV)(highest))) {
       highest = greatest_of(most);
       lift(&least, highest);
     }
-    if (any_above(most, (floatV)(least.values[TOP - 1]))) {
-      see_some(&least, s.a - around.a, at);
-      see_some(&least, s.b - around.b, at + VEC);
-      see_some(&least, s.c - around.c, at + 2 * VEC);
-      see_some(&least, s.d - around.d, at + 3 * VEC);
-    }
+    if (any_above(most, (floatV)(least.values[TOP - 1]))) see_tile(&least, below, at);
     add(&least, s);
   }
 

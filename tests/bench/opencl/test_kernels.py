@@ -220,7 +220,7 @@ def test_screened_output(settings, half, V, N):
         np.testing.assert_allclose(found["result"][5:].view(np.float32), log_probs, atol=0.1 + 2e-6 * size)
         read = np.isclose(own, logits, rtol=0, atol=2e-6 * size)
         q = form.weight.astype(int)
-        upper = rounded(Int4(*_upper_halves(q), 16 * form.scale, N + N % 2, N)).matvec(x) + bias
+        upper = rounded(Int4(_upper_halves(q), 16 * form.scale, N + N % 2, N)).matvec(x) + bias
         np.testing.assert_allclose(own[~read], upper[~read], atol=1e-5 * size)
         assert spread < 50 or V == 5 or not read.all()
 
@@ -228,7 +228,7 @@ def test_screened_output(settings, half, V, N):
 def _upper_halves(q):
     u = np.clip((q + 8) // 16, -8, 7) + 8
     u = np.pad(u, ((0, 0), (0, q.shape[1] % 2)))
-    return ((u[:, ::2] | u[:, 1::2] << 4).astype(np.uint8),)
+    return (u[:, ::2] | u[:, 1::2] << 4).astype(np.uint8)
 
 
 def test_the_best_are_found_where_the_upper_halves_mislead():
