@@ -49,6 +49,14 @@ def divergence(recipe: Recipe, run: Path, tokens: int, what: str) -> RecipeError
     )
 
 
+def collapse(loss: float, best: float, run: Path) -> str:
+    """What a run says whose validation loss jumps, in nats; its best weights are kept in any case."""
+    return (
+        f"validation jumped from {best:.4g} to {loss:.4g} nats: if it does not come back, stop with Ctrl-C, "
+        f"lower lr or clip, and to start anew remove the folder {run}"
+    )
+
+
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"training": {"clip": 1}, "stage": [{"lr": 2}]} -> {"training.clip": 1, "stage.0.lr": 2}."""
     return dict(_items(table, prefix))

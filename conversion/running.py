@@ -17,10 +17,11 @@ from .optim import averaging_starts
 from .position import Position
 from .progress import Progress
 from .recipe import Recipe, Stage
-from .resume import divergence, refuse_changes
+from .resume import collapse, divergence, refuse_changes
 from .state import load_state, random_states, set_random_states
 
 DIVERGED = 100.0  # nats per word or text; no vocabulary needs as many
+COLLAPSED = 0.3  # nats above the stage's best, a third more perplexity; overfitting takes many evaluations for as much
 
 
 class Running:
@@ -95,6 +96,8 @@ class Running:
     def judge(self, loss: float, train_loss: float) -> bool:
         """Counts an evaluation of `learner.evaluated`, keeps the best and moves the schedules; True: the stage's best.
 
+        A loss that jumps up is said once; it is no error, as the run may recover.
+
         Raises:
             RecipeError: a loss is no number any more.
         """
@@ -102,6 +105,8 @@ class Running:
         if not (loss < DIVERGED and train_loss < DIVERGED):
             raise divergence(self.recipe, self.path.parent, p.tokens, f"the loss is {loss:.4g} ({train_loss:.4g})")
         counts = self.constraint.complete(self.done())
+        if counts and loss - min(p.losses, default=math.inf) > COLLAPSED >= p.losses[-1] - min(p.losses):
+            self.progress.say(collapse(loss, min(p.losses), self.path.parent))
         better = counts and p.judge(loss, stage)
         if counts and loss < self.best.get("loss", math.inf):
             weights, epochs = copy_of(self.learner.evaluated), p.epochs_before + self.epochs

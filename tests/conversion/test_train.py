@@ -20,10 +20,11 @@ import torch
 from conversion.build import prepare
 from conversion.constraint import Constraint
 from conversion.distillation import soft_targets
-from conversion.interruption import Interrupted
+from conversion.interruption import Interrupted, Requests
 from conversion.learner import Learner
 from conversion.objective import mean_loss
 from conversion.recipe import read_recipe
+from conversion.running import Running
 from conversion.state import load_state
 from conversion.streams import Stripes
 from conversion.train import VALID_BATCH, Trainer, train
@@ -201,6 +202,28 @@ def test_divergence_is_named_and_leaves_the_last_good_state(tmp_path: Path, corp
     with pytest.raises(RecipeError, match=r"tiny diverged: .* after .* tokens; lower lr or clip"):
         run(write_recipe(tmp_path / "wild.toml", corpus, *changes), tmp_path / "run")
     assert not (tmp_path / "run" / "state.pt").exists()
+
+
+class Said:
+    """Keeps the lines that a run says."""
+
+    def __init__(self):
+        self.lines = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def test_a_jump_of_the_validation_loss_is_said_once_and_ends_nothing(recipe_file: Path, tmp_path: Path):
+    running = Running(
+        read_recipe(recipe_file), torch.nn.Linear(1, 1), tmp_path / "run", torch.device("cpu"), Requests(), None
+    )
+    running.progress = Said()
+    better = [running.judge(loss, 4.0) for loss in (5.0, 4.5, 4.7, 6.0, 6.1, 4.4, 4.8)]
+    assert better == [True, True, False, False, False, True, False]
+    first, second = running.progress.lines
+    assert "jumped from 4.5 to 6 nats: if it does not come back, stop with Ctrl-C, lower lr or clip" in first
+    assert "from 4.4 to 4.8" in second and second.endswith(f"remove the folder {tmp_path / 'run'}")
 
 
 def test_damaged_state_is_named(recipe_file: Path, tmp_path: Path):
