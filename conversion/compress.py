@@ -181,8 +181,8 @@ def steps_of(given: argparse.Namespace) -> list[str]:
         )
     if given.int8:
         steps.append(table("quantize", bits=8))
-    if given.int4:  # the search for limits would be made again at every update of a fine-tuning
-        steps.append(table("quantize", bits=4, limits="minmax" if given.fine_tune else "error"))
+    if given.int4:  # the search for limits is made again at every update of a fine-tuning
+        steps.append(table("quantize", bits=4, limits="coarse" if given.fine_tune else "error"))
     return steps
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import shutil
 from collections.abc import Callable, Iterable
@@ -24,6 +25,7 @@ from zoo.counts import count, total
 from zoo.errors import RecipeError
 
 from .classification import train_reviews
+from .constraint import Together
 from .matrices import Model, score_of, spec_of
 from .methods import METHODS
 from .recipe import RATES, Recipe, Step
@@ -86,7 +88,7 @@ def run_steps(
         folder = run / f"{number}-{'parent' if step is None else step.method}"
         if not (folder / "model").is_dir():
             if step is not None:
-                model = take(step, recipe, model, data, folder, device, options or {})
+                model = take(step, recipe, model, data, folder, device, options or {}, joined(recipe, number))
             keep(model, folder / "model")
         model = model_class(data).from_pretrained(folder / "model")
         report = read_report(folder)
@@ -102,7 +104,10 @@ def remember(recipe: Recipe, parent: Model, run: Path) -> None:
     numbers = hashlib.sha256(b"".join(t.detach().cpu().numpy().tobytes() for t in parent.state_dict().values()))
     shared = {"model": recipe.model, "training": dataclasses.asdict(recipe.training), "seed": recipe.seed}
     steps: list[dict[str, Any]] = [{"parent": numbers.hexdigest(), "corpus": recipe.corpus}]
-    steps += [{**dataclasses.asdict(step), **(shared if step.stage else {})} for step in recipe.compress]
+    for number, step in enumerate(recipe.compress, 1):
+        also = [dataclasses.asdict(other.spec) for other in joined(recipe, number)]
+        trained = {**shared, **({"joined": also} if also else {})} if step.stage else {}
+        steps.append({**dataclasses.asdict(step), **trained})
     steps = json.loads(json.dumps(steps))  # tuples as lists
     file = run / "steps.json"
     before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
@@ -118,6 +123,22 @@ def remember(recipe: Recipe, parent: Model, run: Path) -> None:
     write_atomically(file, lambda out: out.write(json.dumps(steps, indent=2).encode()))
 
 
+def joined(recipe: Recipe, number: int) -> tuple[Step, ...]:
+    """The steps of quantization that the fine-tuning of a step of quantization, by its number from 1, allows for too.
+
+    They follow it, without stages of their own or a head to untie: matrices in 8 bits and others in 4 learn to live
+    with each other.
+    """
+    step, *others = recipe.compress[number - 1 :]
+    if step.method != "quantize" or not step.stage:
+        return ()
+
+    def joins(other: Step) -> bool:
+        return other.method == "quantize" and not (other.stage or other.spec.untie)
+
+    return tuple(itertools.takewhile(joins, others))
+
+
 def take(
     step: Step,
     recipe: Recipe,
@@ -126,16 +147,20 @@ def take(
     folder: Path,
     device: str,
     options: dict[str, Any],
+    also: tuple[Step, ...] = (),
 ) -> Model:
-    """One step with its fine-tuning."""
+    """One step with its fine-tuning; `also`: those after it that the fine-tuning allows for."""
     method = METHODS[step.method]
     constraint = method.constraint(step.spec) if step.stage and hasattr(method, "constraint") else None
+    if also:
+        constraint = Together(constraint, *(METHODS[other.method].constraint(other.spec) for other in also))
     model = (method.compress if constraint is None else method.prepare)(model, step.spec, data)
     if step.stage:
         if frozen := [name for name in model.config.shapes if in_integers(spec_of(model.config, name))]:
             raise RecipeError(
                 f"recipe {recipe.name}: {step.method} has stages, but {frozen[0]} is stored in integers already, which "
-                "do not learn; put quantize last, with its own stages if it is to be fine-tuned"
+                "do not learn; put quantize last, with its own stages if it is to be fine-tuned; where several steps "
+                "quantize, give the stages to the first, which allow for the others"
             )
         for name in RATES:
             setattr(model.config, name, recipe.model.get(name, getattr(model.config, name)))

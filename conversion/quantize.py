@@ -43,7 +43,8 @@ class Spec:
             matrix (Grachev et al. 2019, section 4.1).
         group: columns that share a scale with 4 bits; even.
         limits: where numbers are cut off: `minmax`: nowhere; `percentile`: those beyond it; `error`: where the squared
-            error of the numbers that share a scale is least.
+            error of the numbers that share a scale is least; `coarse`: where it is nearly so, quick enough to be
+            looked for at every update of a fine-tuning.
         percentile: per cent of the numbers that share a scale that are not cut off.
         untie: whether a head tied to the embedding gets a matrix of its own first.
     """

@@ -123,6 +123,31 @@ def test_pruned_zeros_stay_zero_in_fine_tuning(tmp_path, corpus, parent):
         assert (matrix_of(model, name).to_dense() == 0).float().mean() >= 0.75
 
 
+LAYERS = 'method = "quantize"\nroles = ["layers"]\nlimits = "coarse"'
+WORDS = 'method = "quantize"\nroles = ["embed"]\nbits = 4\ngroup = 12\nlimits = "coarse"'
+
+
+def test_fine_tuning_in_8_bits_allows_for_the_4_bits_that_follow(tmp_path, corpus, parent):
+    """A tied embedding in 4 bits loses less where the step before, of the layers, was fine-tuned with it in sight."""
+
+    def lost(folder: str, *steps: str) -> float:
+        made = built(tmp_path / folder, text_of(parent, corpus, *steps))
+        return json.loads((made / "metrics.json").read_text())["valid"]["perplexity"]
+
+    assert lost("a", LAYERS + STAGE, WORDS) < 0.97 * lost("b", LAYERS, WORDS)
+
+
+def test_what_a_fine_tuning_allowed_for_cannot_be_changed_after_it(tmp_path, corpus, parent):
+    def go(*steps):
+        recipe = parse_recipe(text_of(parent, corpus, *steps), "test")
+        data, model = build.prepare(recipe, None, Path())
+        return pipeline.run_steps(recipe, model, data, tmp_path, "cpu", show=lambda row, before: None)[1]
+
+    assert len(go(LAYERS + STAGE, WORDS)) == 3
+    with pytest.raises(RecipeError, match=r"step 1 \(quantize\) was changed since"):
+        go(LAYERS + STAGE, WORDS.replace("group = 12", "group = 6"))
+
+
 def test_a_stopped_run_goes_on_at_its_step(tmp_path, corpus, parent, monkeypatch):
     text = text_of(parent, corpus, LOW + STAGE, INT8)
     recipe = parse_recipe(text, "test")

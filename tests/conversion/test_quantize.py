@@ -136,9 +136,10 @@ def test_least_error_is_less(spec: dict, share: float):
     matrix[0, 0] = 8  # alone out there
     errors = {
         limits: float((head_after(matrix, limits=limits, **spec).to_dense() - matrix).square().sum())
-        for limits in ("minmax", "error")
+        for limits in ("minmax", "error", "coarse")
     }
     assert errors["error"] <= errors["minmax"] * share
+    assert errors["error"] <= errors["coarse"] <= min(errors["minmax"], errors["error"] * 1.1)
 
 
 FORMS = [
