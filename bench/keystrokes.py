@@ -11,13 +11,12 @@ import numpy as np
 
 from zoo.keyboard.lexicon import folded
 from zoo.keyboard.model import KeyboardModel
-from zoo.keyboard.ranking import shown
+from zoo.keyboard.ranking import TWIN, shown
 
 from .typed import Word
 
 SLOTS = 3  # the most that are looked at
 LETTERS = 3  # typed letters up to which the slot is looked up whatever came before
-ENOUGH = 4 * SLOTS  # better words that surely fill the slots: a word is shown in three cases at most, and one is typed
 
 
 class Found(NamedTuple):
@@ -40,6 +39,8 @@ class Slots:
 
     def __init__(self, model: KeyboardModel, allowed: np.ndarray):
         self._words, self._lexicon, self.allowed = model.vocabulary.words, model.lexicon, allowed
+        # Better words that surely fill the slots, as one may be what is typed and each may come in several cases.
+        self._enough = (SLOTS + 1) * model.lexicon.twins
         self._matches: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def of(self, word: Word, log_probs: np.ndarray, letters: int | None = None) -> Found:
@@ -82,13 +83,16 @@ class Slots:
 
     def _slot(self, word: Word, prefix: str, ids: np.ndarray, costs: np.ndarray) -> int:
         """The slot of a word that is the last of these, as they are shown."""
-        if len(ids) > ENOUGH:
+        if len(ids) > self._enough:
             return SLOTS
-        wanted, seen = shown(word.form, prefix, word.starts), set[str]()
+        wanted, texts, best = shown(word.form, prefix, word.starts), set[str](), dict[str, float]()
         for place in np.lexsort((ids, costs)).tolist():
-            text = shown(self._words[ids[place]], prefix, word.starts)
+            better, cost = self._words[ids[place]], float(costs[place])
+            if cost - best.setdefault(folded(better), cost) > TWIN:
+                continue
+            text = shown(better, prefix, word.starts)
             if text == wanted:
-                return min(len(seen), SLOTS)
+                return min(len(texts), SLOTS)
             if text != prefix:
-                seen.add(text)
+                texts.add(text)
         return SLOTS

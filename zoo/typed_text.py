@@ -18,9 +18,14 @@ ENDS = frozenset([".", "!", "?", "...", ".."])
 LEAST = 3  # times that a form must stand inside a sentence to be one of its own
 
 
+def straight(text: str) -> str:
+    """A text with straight quotes and dots apart, in the composed form of Unicode (NFC)."""
+    return unicodedata.normalize("NFC", text).translate(STRAIGHT)
+
+
 def split_words(text: str) -> list[str]:
     """The words and signs of a text, as typed but for quotes and dots."""
-    return WORD.findall(unicodedata.normalize("NFC", text).translate(STRAIGHT))
+    return WORD.findall(straight(text))
 
 
 def is_word(word: str) -> bool:

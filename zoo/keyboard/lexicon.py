@@ -6,13 +6,13 @@ Words are compared in lower case with straight quotes. Letters: W words of the l
 from __future__ import annotations
 
 import re
-import unicodedata
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
-from ..typed_text import STRAIGHT
+from ..typed_text import straight
 
 TYPO = 7.0  # nats that a slip costs, as bench.slips weighs it: the word must be 1,100 times as likely
 APOSTROPHE = 1.0  # nats that a missing apostrophe costs
@@ -24,7 +24,7 @@ PARTIAL = re.compile(r"\w[\w']*")
 
 def folded(text: str) -> str:
     """A word as it is compared."""
-    return unicodedata.normalize("NFC", text).translate(STRAIGHT).lower()
+    return straight(text).lower()
 
 
 def is_partial(folded_prefix: str) -> bool:
@@ -44,6 +44,7 @@ class Lexicon:
         pairs = sorted((folded(word), token) for word, token in zip(words, ids, strict=True))
         self._keys = [key for key, _ in pairs]
         self._ids = np.array([token for _, token in pairs], np.int64)
+        self.twins = max(Counter(self._keys).values(), default=1)  # the most words that differ in case only
         self._letters = np.zeros((LONGEST + 1, len(pairs)), np.uint32)  # zeros after the end of a word
         for row, key in enumerate(self._keys):
             for place, letter in enumerate(key[: LONGEST + 1]):

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import ZooError
-from ..typed_text import is_word
+from ..typed_text import is_word, split_words
 from .counting import Counts, plain_weights
+from .lexicon import folded
 
 MOST = 10_000  # words of the log; the oldest goes
 LONGEST = 40  # letters of a word that is learnt
@@ -59,10 +60,14 @@ class Event(NamedTuple):
 
 
 class Learnt(NamedTuple):
-    """What `Personal.learn` did: the word added, the one that went for it, and how often anything was forgotten."""
+    """What `Personal.learn` did.
 
-    added: Event
-    gone: Event | None
+    serial: of the word added. gone: the word that went for it, with its serial. forgettings: how often anything was
+    forgotten.
+    """
+
+    serial: int
+    gone: tuple[int, Event] | None
     forgettings: int
 
 
@@ -89,6 +94,8 @@ class Personal:
     def __init__(self, today: Any = lambda: datetime.date.today().isoformat(), mixture: Mixture = MIXTURE):
         self._today, self.mixture = today, mixture
         self._events: deque[Event] = deque()
+        self._serials: deque[int] = deque()  # of the events: two keyboards may have learnt equal ones
+        self._last = 0
         self.version = 0  # another one after every change
         self._forgettings = 0
         self._counts = Counts()
@@ -106,49 +113,57 @@ class Personal:
         if not learnable(word):
             return None
         event = Event(word, previous, str(self._today()))
+        self._last += 1
         self._events.append(event)
+        self._serials.append(self._last)
         self._counts.add(word, previous)
         self.version += 1
         gone = None
         if len(self._events) > MOST:
-            gone = self._events.popleft()
+            gone = self._serials.popleft(), self._events.popleft()
             self._counts.remove(0)
             if len(self._counts.names) > 4 * MOST:  # names of words that have gone
                 self._counts = Counts(event[:2] for event in self._events)
-        return Learnt(event, gone, self._forgettings)
+        return Learnt(self._last, gone, self._forgettings)
 
     def unlearn(self, learnt: Learnt) -> None:
         """Takes a word back that was learnt; nothing happens if it was forgotten meanwhile."""
-        cut = learnt.added._replace(previous=None)  # what it has become if the word before was forgotten
         for place in range(len(self._events) - 1, -1, -1):
-            if self._events[place] in (learnt.added, cut):
-                del self._events[place]
+            if self._serials[place] == learnt.serial:
+                del self._events[place], self._serials[place]
                 self._counts.remove(place)
                 if learnt.gone is not None and learnt.forgettings == self._forgettings:
-                    self._events.appendleft(learnt.gone)
-                    self._counts.add(*learnt.gone[:2], oldest=True)
+                    serial, event = learnt.gone
+                    self._events.appendleft(event)
+                    self._serials.appendleft(serial)
+                    self._counts.add(*event[:2], oldest=True)
                 self.version += 1
                 return
 
     def forget(self, word: str) -> int:
-        """Forgets a word in every case of its letters; how many occurrences there were."""
-        key = word.lower()
-        kept = [event for event in self._events if event.word.lower() != key]
-        return self._keep(
-            event._replace(previous=None) if event.previous is not None and event.previous.lower() == key else event
-            for event in kept
-        )
+        """Forgets a word in every case of its letters, with any apostrophe; how many occurrences there were."""
+        key = folded(word)
+
+        def cut(event: Event) -> Event:
+            is_after = event.previous is not None and folded(event.previous) == key
+            return event._replace(previous=None) if is_after else event
+
+        return self._keep((serial, cut(event)) for serial, event in self._numbered() if folded(event.word) != key)
 
     def forget_day(self, day: str) -> int:
         """Forgets all words of a day, written as in 2026-11-28; how many there were."""
-        return self._keep(event for event in self._events if event.day != day)
+        return self._keep((serial, event) for serial, event in self._numbered() if event.day != day)
 
     def forget_all(self) -> int:
         """Forgets everything; how many words there were."""
         return self._keep(())
 
-    def _keep(self, events: Iterable[Event]) -> int:
-        before, self._events = len(self._events), deque(events)
+    def _numbered(self) -> Iterable[tuple[int, Event]]:
+        return zip(self._serials, self._events, strict=True)
+
+    def _keep(self, numbered: Iterable[tuple[int, Event]]) -> int:
+        kept, before = list(numbered), len(self._events)
+        self._serials, self._events = deque(serial for serial, _ in kept), deque(event for _, event in kept)
         self._counts = Counts(event[:2] for event in self._events)
         self.version += 1
         self._forgettings += 1
@@ -166,14 +181,16 @@ class Personal:
         """
         try:
             events = [Event(*map(_text, row)) for row in exported["words"]]  # type: ignore[arg-type]
-            whole = exported["format"] == FORMAT and all(e.word and learnable(e.word) and e.day for e in events)
+            whole = exported["format"] == FORMAT and all(map(_is_whole, events))
         except (KeyError, TypeError, ValueError):
             whole, events = False, []
         if not whole or len(events) > MOST:
             raise ZooError(
                 f"this is no export of personal words (format {FORMAT}, at most {MOST:,}); give one of export()"
             )
-        self._keep(events)
+        first = self._last + 1
+        self._last += len(events)
+        self._keep(enumerate(events, first))
 
     def words(self) -> dict[str, int]:
         """How often each word is in the log."""
@@ -214,6 +231,11 @@ class Personal:
 def learnable(word: str) -> bool:
     """Whether a word is remembered: not signs, long numbers or very long words."""
     return is_word(word) and len(word) <= LONGEST and sum(map(str.isdigit, word)) < DIGITS
+
+
+def _is_whole(event: Event) -> bool:
+    """Whether an event of a file is one that `learn` makes."""
+    return bool(event.word and event.day) and learnable(event.word) and split_words(event.word) == [event.word]
 
 
 def _text(value: Any) -> str | None:

@@ -18,6 +18,7 @@ from .model import KeyboardModel
 from .personal import Mixed
 from .spacing import Transform
 
+TWIN = 1.4  # nats that a word in another case may be less likely: "May" beside "may", but no "If" beside "if"
 MODEL, PERSONAL, LEXICON, LITERAL = "model", "personal", "lexicon", "literal"
 
 
@@ -61,16 +62,16 @@ def shown(word: str, prefix: str, starts: bool) -> str:
 def candidates(
     model: KeyboardModel, mixed: Mixed, prefix: str, allowed: np.ndarray, blocked: Collection[str], k: int
 ) -> Iterator[Candidate]:
-    """Words that may be meant, best first, at least 2 k + 2 of them where there are as many.
+    """Words that may be meant, best first, at least k that differ in more than case where there are as many.
 
     Args:
         allowed: [V], whether a word may be suggested.
-        blocked: words, in lower case, that may not.
+        blocked: words, as `folded` gives them, that may not.
     """
-    own = [(word, score) for word, score in mixed.own if word.lower() not in blocked]
+    own = [(word, score) for word, score in mixed.own if folded(word) not in blocked]
     if not prefix:
         scores = np.where(allowed, mixed.log_probs, -np.inf)
-        ids, costs = best_ids(scores, 2 * k + 2), None
+        ids, costs = best_ids(scores, min(k * model.lexicon.twins, len(scores))), None
         ids = ids[allowed[ids]]
     else:
         ids, slips = model.lexicon.matches(prefix)

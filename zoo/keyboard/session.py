@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from ..errors import ZooError
-from ..typed_text import is_word, split_words, starts_after
+from ..typed_text import is_word, split_words, starts_after, straight
 from .blocklist import BLOCKED
 from .digest import absorbed
+from .lexicon import folded
 from .model import KeyboardModel
 from .personal import Learnt, Mixed, Personal, learnable
 from .point import Point, from_json, to_json
-from .ranking import LITERAL, Suggestion, candidates, shown
+from .ranking import LITERAL, TWIN, Suggestion, candidates, shown
 from .spacing import Spacing, Transform
 
 UNDO = 64  # commits that can be undone
@@ -77,7 +78,7 @@ class Keyboard:
 
     @property
     def blocked(self) -> frozenset[str]:
-        """The words that are not suggested, in lower case."""
+        """The words that are not suggested, in lower case with straight quotes."""
         return self._blocked
 
     @property
@@ -87,9 +88,9 @@ class Keyboard:
 
     def block(self, words: Collection[str]) -> None:
         """Sets the words that are not suggested, in any case of their letters; typing one is always allowed."""
-        self._blocked = frozenset(word.lower() for word in words)
+        self._blocked = frozenset(map(folded, words))
         vocabulary = self.model.vocabulary
-        self._allowed = vocabulary.suggestible & [word.lower() not in self._blocked for word in vocabulary.words]
+        self._allowed = vocabulary.suggestible & [folded(word) not in self._blocked for word in vocabulary.words]
 
     def reset(self) -> None:
         """An empty text: nothing before the caret, nothing to undo."""
@@ -168,15 +169,18 @@ class Keyboard:
         """
         if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MOST:
             raise ZooError(f"k is {k!r}; a keyboard suggests 1 to {MOST} words at once")
-        mixed, found = self._mixture(), dict[str, Suggestion]()
+        mixed, found = self._mixture(), list[Suggestion]()
+        texts, best = {straight(prefix)}, dict[str, float]()  # best: score of a word in its likeliest case
         for candidate in candidates(self.model, mixed, prefix, self._allowed, self._blocked, k):
             text = shown(candidate.word, prefix, self._point.starts)
-            if text != prefix and text not in found:
+            worse = best.setdefault(folded(candidate.word), candidate.score) - candidate.score
+            if text not in texts and worse <= TWIN:
+                texts.add(text)
                 transform = Transform(len(prefix), f"{text} ")
-                found[text] = Suggestion(text, float(np.exp(candidate.score)), candidate.source, transform)
+                found.append(Suggestion(text, float(np.exp(candidate.score)), candidate.source, transform))
                 if len(found) == k:
                     break
-        return [*found.values(), *([self._literal(prefix, mixed)] if prefix else [])]
+        return [*found, *([self._literal(prefix, mixed)] if prefix else [])]
 
     def _literal(self, prefix: str, mixed: Mixed) -> Suggestion:
         """What is typed, as a suggestion."""
@@ -228,7 +232,7 @@ class Keyboard:
     def _change(self, text: str, forms: list[str]) -> tuple[str, str, Spacing]:
         """What committing a text eats and inserts, and the spacing after it."""
         spacing = self._point.spacing
-        if forms == ["\n"]:
+        if text == "\n":
             return spacing.newline()
         if len(forms) == 1 and text == text.strip():
             return spacing.put(text)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..typed_text import is_word
+from ..typed_text import is_word, straight
 
 EATS = frozenset([".", ",", "!", "?", ";", ":", ")", "]", "}", "%", "-", "/", "_", "'", "\\", "~", "=", "+", "*"])
 JOINS = frozenset(["(", "[", "{", "-", "/", "_", "'", "#", "@", "$", "£", "€", "&", "\\", "~", "=", "+", "*", "<", "^"])
+
+OPENING, CLOSING = "\u201c", "\u201d"
 
 
 class Transform(NamedTuple):
@@ -35,15 +37,16 @@ class Spacing(NamedTuple):
         """A sign: what it eats, what is inserted, spacing after it.
 
         A closing sign eats the keyboard's own space; an opening or joining one has none after it; the double quote
-        opens and closes by turns.
+        opens and closes by turns where it is straight. Curly quotes and dots are signs as the straight ones are.
         """
-        if text == '"':
-            if not self.quote:
+        plain = straight(text)
+        if plain == '"':
+            if text == OPENING or (text != CLOSING and not self.quote):
                 return "", text, Spacing(False, True)
             return " " if self.space else "", f"{text} ", Spacing(True, False)
-        eats = text in EATS or text.startswith("..")
+        eats = plain in EATS or plain.startswith("..")
         eaten = " " if eats and self.space else ""
-        if text in JOINS:
+        if plain in JOINS:
             return eaten, text, Spacing(False, self.quote)
         return eaten, f"{text} ", Spacing(True, self.quote)
 

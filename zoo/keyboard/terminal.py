@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import ZooError
-from ..typed_text import is_word
+from ..typed_text import is_word, straight
 from .blocklist import BLOCKED
 from .engines import ENGINES
 from .model import DEFAULT
+from .personal import Personal
 from .ranking import LITERAL
 from .session import Keyboard
 
@@ -72,7 +73,7 @@ class Typing:
             self._end_word(ENTER)
         elif key == SPACE:
             self._end_word("")
-        elif is_word(key) or (key == "'" and self.prefix):
+        elif is_word(key) or (straight(key) == "'" and self.prefix):
             self.keys += 1
             self.prefix += key
         elif key.isprintable():
@@ -113,17 +114,34 @@ def main(arguments: Sequence[str] | None = None, prog: str = "zoo keyboard") -> 
     keyboard = Keyboard(
         given.model, engine=given.engine, private=given.private, blocked=() if given.all_words else BLOCKED
     )
-    learnt = None if given.personal is None else Path(os.path.expanduser(given.personal))
-    if learnt is not None and learnt.is_file():
-        keyboard.personal.load(_read(learnt))
     typing = Typing(keyboard)
-    if sys.stdin.isatty():
-        _interactive(typing)
-    else:
-        _piped(typing, sys.stdin)
-    if learnt is not None:
-        learnt.write_text(json.dumps(keyboard.personal.export(), ensure_ascii=False) + "\n", encoding="utf-8")
+    kept = contextlib.nullcontext() if given.personal is None else _kept(keyboard.personal, Path(given.personal))
+    with kept:
+        if sys.stdin.isatty():
+            _interactive(typing)
+        else:
+            _piped(typing, sys.stdin)
     return 0
+
+
+@contextlib.contextmanager
+def _kept(personal: Personal, given: Path) -> Iterator[None]:
+    """A person's words from a file, and back into it however the typing ends.
+
+    Raises:
+        ZooError: a place where no file can be written, before anything is typed; or a file of something else.
+    """
+    path = given.expanduser()
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ZooError(f"--personal is {given}, which cannot be written; give a file in a folder of your own")
+    if path.exists():
+        personal.load(_read(path))
+    try:
+        yield
+    finally:
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.write_text(json.dumps(personal.export(), ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.replace(path)
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:

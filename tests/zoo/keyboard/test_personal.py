@@ -146,6 +146,20 @@ def test_undo_does_not_bring_back_what_was_forgotten(monkeypatch):
     assert keyboard.personal.words() == {}
 
 
+@pytest.mark.parametrize("told", ["y'all", "Y\u2019ALL", "y\u2018all"])
+def test_a_word_is_forgotten_with_any_apostrophe(told):
+    keyboard = Keyboard(scripted())
+    type_all(keyboard, ["I", "y\u2019all", "I"])
+    assert keyboard.personal.forget(told) == 1
+    assert keyboard.personal.export()["words"][1][1] is None
+
+
+def test_a_word_is_forgotten_in_any_form_of_unicode():
+    keyboard = Keyboard(scripted())
+    keyboard.commit("cafe\u0301zz")
+    assert keyboard.personal.forget("cafe\u0301zz") == 1
+
+
 def test_export_and_load():
     person, other = learnt(random_days(2)), Personal()
     other.learn("old", "")
@@ -157,6 +171,7 @@ def test_export_and_load():
     "exported",
     [
         {}, [], {"format": 2, "words": []}, {"format": 1, "words": [["a"]]}, {"format": 1, "words": [["a", 1, "d"]]},
+        {"format": 1, "words": [["hi\nthere", "", "d"]]}, {"format": 1, "words": [["hi there", "", "d"]]},
         {"format": 1, "words": [[".", "", "2026-11-28"]]}, {"format": 1, "words": [["a", "", "d"]] * 10_001},
     ],
 )  # fmt: skip

@@ -192,3 +192,56 @@ def test_texts_share_a_model_and_a_person():
     first, second = Keyboard(model, personal=person), Keyboard(model, personal=person)
     first.commit("zork")
     assert texts(second.suggest("zo")) == ["zork", "zo"]
+
+
+def test_a_word_in_a_far_less_likely_case_takes_no_place():
+    words = [*WORDS, "if", "If", "IF"]
+    keyboard = Keyboard(scripted(words, {"it": ["may", "May", "if", "London", "If", "IF"], "is": ["If", "the", "if"]}))
+    keyboard.commit("it")
+    assert texts(keyboard.suggest(k=4)) == ["may", "May", "if", "London"]
+    assert texts(keyboard.suggest("if")) == ["if"]
+    assert texts(keyboard.suggest("ma"))[:2] == ["may", "May"]
+    keyboard.commit("is")
+    assert texts(keyboard.suggest("if")) == ["If", "if"]  # likelier than what is typed
+
+
+def test_apostrophes_and_accents_of_any_kind_are_the_same(keyboard):
+    keyboard.block(["don\u2019t"])
+    assert "don't" not in texts(keyboard.suggest("don"))
+    keyboard.block([])
+    assert texts(keyboard.suggest("don\u2019"))[0] == "don't"
+    assert texts(keyboard.suggest("don\u2019t")) == ["don\u2019t"]  # no suggestion of what is typed already
+
+
+@pytest.mark.parametrize(
+    ("committed", "text"),
+    [
+        (["hello", "\u2026"], "hello\u2026 "),
+        (["hello", "\u201c", "so", "\u201d", "."], "hello \u201cso\u201d. "),
+        (["hello", "\u2019", "s"], "hello\u2019s "),
+        (["hello", "\n "], "hello \n "),
+        (["hello", "\r\n"], "hello \r\n"),
+        (["hello", "\n"], "hello\n"),
+    ],
+)
+def test_curly_signs_and_white_space(keyboard, committed, text):
+    shown = ""
+    for one in committed:
+        shown = applied(shown, keyboard.commit(one))
+    assert shown == text
+
+
+def test_undo_takes_back_the_word_of_this_keyboard():
+    model, person = scripted(), Personal()
+    one, other = Keyboard(model, personal=person), Keyboard(model, personal=person)
+    one.commit("foo")
+    person.forget("foo")
+    other.commit("foo")
+    one.undo()
+    assert person.words() == {"foo": 1}
+    again = other.copy()
+    other.commit("bar"), again.commit("bar")
+    other.undo(), other.undo()
+    assert person.words() == {"bar": 1}
+    again.undo(), again.undo()
+    assert person.words() == {}

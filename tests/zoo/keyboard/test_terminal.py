@@ -46,6 +46,7 @@ def test_the_best_word_is_in_the_middle(typing):
         ("it  ", "it ", 4),
         ("😀it\x0f", "😀 it", 3),
         ("don't ", "don't ", 6),
+        ("don\u2019t ", "don\u2019t ", 6),
         ("it\x15is", "is", 2),
     ],
 )
@@ -83,6 +84,27 @@ def test_mistakes_end_in_one_line(capsys, tmp_path, monkeypatch):
     assert main(["keyboard", "--model", str(folder), "--personal", str(tmp_path / "words.json")]) == 2
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 2 and "no checkpoint or folder" in errors[0] and "is no JSON of personal words" in errors[1]
+
+
+@pytest.mark.parametrize("place", ["missing/words.json", "."])
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_typed(capsys, tmp_path, monkeypatch, place):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("zork "))
+    folder = write_keyboard(tmp_path / "tiny")
+    assert main(["keyboard", "--model", str(folder), "--personal", str(tmp_path / place)]) == 2
+    out, error = capsys.readouterr()
+    assert "zork" not in out and "cannot be written; give a file" in error
+
+
+def test_words_are_kept_however_the_typing_ends(tmp_path, monkeypatch):
+    def stopped():
+        yield "zork \n"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "stdin", type("Stopped", (io.StringIO,), {"__iter__": lambda _: stopped()})())
+    folder, words = write_keyboard(tmp_path / "tiny"), tmp_path / "words.json"
+    assert main(["keyboard", "--model", str(folder), "--personal", str(words)]) == 130
+    assert [row[0] for row in json.loads(words.read_text())["words"]] == ["zork"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny", "words.json"]
 
 
 def test_in_a_terminal(tmp_path):

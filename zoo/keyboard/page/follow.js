@@ -15,10 +15,14 @@ function wordsOf(text) {
 }
 
 export class Follower {
-  constructor(keyboard) {
+  /** @param {Follower} [former] one that has read this text with another model: its words are learnt already. */
+  constructor(keyboard, former) {
     this.keyboard = keyboard;
     this.words = []; // what the keyboard has read of this message
-    this.counts = []; // words of each commit that can be undone
+    this.reads = []; // {count, isSilent} of each commit that can be undone
+    this.flags = new Map(); // word -> isSilent of those that were undone: it may stand behind the caret
+    for (const [word, flags] of former?.flags ?? []) this.flags.set(word, [...flags]);
+    for (const word of former?.words ?? []) this.flag(word, true);
   }
 
   /** Brings the keyboard to the caret; what is typed of the word there. `pasted`: what is new was not typed. */
@@ -27,15 +31,16 @@ export class Follower {
     const words = wordsOf(before.slice(0, before.length - prefix.length));
     let same = 0;
     while (same < words.length && words[same] === this.words[same]) same++;
-    while (this.words.length > same && this.counts.length) {
+    while (this.words.length > same && this.reads.length) {
+      const { count, isSilent } = this.reads.pop();
       this.keyboard.undo();
-      this.words.length -= this.counts.pop();
+      for (const word of this.words.splice(-count)) this.flag(word, isSilent);
     }
     const isOld = this.words.length > same; // it was learnt when it was typed
     if (isOld) this.restart();
     const added = words.slice(this.words.length);
     if (added.length && (pasted || isOld || added.length > READ)) await this.paste(added);
-    else for (const word of added) await this.read(word, 1);
+    else for (const word of added) await this.read(word, 1, this.flags.get(word)?.pop() ?? this.keyboard.private);
     this.words = words;
     return prefix;
   }
@@ -44,27 +49,35 @@ export class Follower {
   async send(before) {
     await this.follow(`${before}\n`);
     this.words = [];
-    this.counts = [];
+    this.reads = [];
+    this.flags.clear();
   }
 
   restart() {
     this.keyboard.reset();
     this.words = [];
-    this.counts = [];
+    this.reads = [];
   }
 
   /** Reads many words at once, none of which is learnt. */
   async paste(words) {
-    const { private: isPrivate } = this.keyboard;
     if (words.length > READ) this.restart();
-    this.keyboard.private = true;
-    await this.read(words.join(" "), words.length);
-    this.keyboard.private = isPrivate;
+    await this.read(words.join(" "), words.length, true);
   }
 
-  async read(text, count) {
+  /** One commit. @param {boolean} isSilent whether its words are not learnt. */
+  async read(text, count, isSilent) {
+    const { private: isPrivate } = this.keyboard;
+    this.keyboard.private = isSilent;
     await this.keyboard.commit(text);
-    this.counts.push(count);
-    while (this.counts.length > this.keyboard.past.length) this.counts.shift();
+    this.keyboard.private = isPrivate;
+    this.reads.push({ count, isSilent });
+    while (this.reads.length > this.keyboard.past.length) this.reads.shift();
+  }
+
+  /** Notes of a word whether it was read silently, for when it is read again. */
+  flag(word, isSilent) {
+    if (!this.flags.has(word)) this.flags.set(word, []);
+    this.flags.get(word).push(isSilent);
   }
 }

@@ -44,6 +44,7 @@ export class Keys extends EventTarget {
   }
 
   show(rows) {
+    const focused = this.placeOf(document.activeElement);
     this.element.replaceChildren(
       ...rows.map((row) => {
         const line = document.createElement("div");
@@ -53,6 +54,15 @@ export class Keys extends EventTarget {
       }),
     );
     this.label();
+    if (focused) this.element.children[focused[0]]?.children[focused[1]]?.focus(); // not lost with the key it was on
+  }
+
+  /** Row and column of a key; null: it is none. */
+  placeOf(button) {
+    const row = button?.parentElement;
+    return row?.parentElement === this.element
+      ? [[...this.element.children].indexOf(row), [...row.children].indexOf(button)]
+      : null;
   }
 
   button(key) {
@@ -70,7 +80,10 @@ export class Keys extends EventTarget {
     const isUpper = this.isUpper || this.isLocked;
     for (const button of this.element.querySelectorAll("button")) {
       const { key } = button.dataset;
-      if (/^\p{Ll}$/u.test(key)) button.textContent = isUpper ? key.toUpperCase() : key;
+      if (/^\p{Ll}$/u.test(key)) {
+        button.textContent = isUpper ? key.toUpperCase() : key;
+        button.setAttribute("aria-label", button.textContent);
+      }
       if (key === "shift") {
         button.setAttribute("aria-pressed", String(isUpper));
         button.classList.toggle("locked", this.isLocked);

@@ -20,6 +20,11 @@ export class Lexicon {
     pairs.sort((a, b) => byCodePoint(a[0], b[0]) || a[1] - b[1]);
     this.keys = pairs.map(([key]) => key);
     this.ids = pairs.map(([, id]) => id);
+    this.twins = 1; // the most words that differ in case only
+    for (let row = 0, run = 0; row < pairs.length; row++) {
+      run = this.keys[row] === this.keys[row - 1] ? run + 1 : 1;
+      this.twins = Math.max(this.twins, run);
+    }
     this.letters = new Uint32Array(pairs.length * WIDTH); // zeros after the end of a word
     this.keys.forEach((key, row) => {
       [...key].slice(0, WIDTH).forEach((letter, column) => {

@@ -1,6 +1,7 @@
 // What a person has typed, beside the weights: zoo/keyboard/personal.py in JavaScript.
 
-import { byCodePoint, isWord, lengthOf } from "./typed_text.js";
+import { folded } from "./lexicon.js";
+import { byCodePoint, isWord, lengthOf, splitWords } from "./typed_text.js";
 
 const MOST = 10000, LONGEST = 40, DIGITS = 4, FORMAT = 1;
 // Python's str.isdigit: decimal digits and those of superscripts, circles and the like.
@@ -14,7 +15,7 @@ export const today = () => new Date().toLocaleDateString("sv");
 export const learnable = (word) =>
   isWord(word) && lengthOf(word) <= LONGEST && (word.match(DIGIT) ?? []).length < DIGITS;
 
-/** The words of one person, at most 10,000; an event is {word, previous, day}. */
+/** The words of one person, at most 10,000; an event is {word, previous, day, serial}. */
 export class Personal {
   /** @param {Object<string, number>} mixture how much the words weigh: `Mixture` of personal.py, from rules.json. */
   constructor(mixture, day = today) {
@@ -23,35 +24,32 @@ export class Personal {
     this.events = [];
     this.version = 0; // another one after every change
     this.forgettings = 0;
+    this.last = 0; // serial of the latest event
   }
 
   /** Adds a word: what `unlearn` needs; null: such a word is not learnt. */
   learn(word, previous) {
     if (!learnable(word)) return null;
-    const added = { word, previous, day: this.day() };
+    const added = { word, previous, day: this.day(), serial: ++this.last };
     this.events.push(added);
     this.version++;
-    return { added, gone: this.events.length > MOST ? this.events.shift() : null, forgettings: this.forgettings };
+    return { serial: added.serial, gone: this.events.length > MOST ? this.events.shift() : null, forgettings: this.forgettings };
   }
 
   /** Takes a word back that was learnt; nothing happens if it was forgotten meanwhile. */
-  unlearn({ added, gone, forgettings }) {
-    const isIt = ({ word, previous, day }) =>
-      word === added.word && day === added.day && (previous === added.previous || previous === null);
-    const place = this.events.findLastIndex(isIt);
+  unlearn({ serial, gone, forgettings }) {
+    const place = this.events.findLastIndex((event) => event.serial === serial);
     if (place < 0) return;
     this.events.splice(place, 1);
     if (gone && forgettings === this.forgettings) this.events.unshift(gone);
     this.version++;
   }
 
-  /** Forgets a word in every case of its letters; how many occurrences there were. */
+  /** Forgets a word in every case of its letters, with any apostrophe; how many occurrences there were. */
   forget(word) {
-    const key = word.toLowerCase();
-    const kept = this.events.filter((event) => event.word.toLowerCase() !== key);
-    return this.keep(
-      kept.map((event) => (event.previous?.toLowerCase() === key ? { ...event, previous: null } : event)),
-    );
+    const key = folded(word), isAfter = ({ previous }) => previous !== null && folded(previous) === key;
+    const kept = this.events.filter((event) => folded(event.word) !== key);
+    return this.keep(kept.map((event) => (isAfter(event) ? { ...event, previous: null } : event)));
   }
 
   /** Forgets all words of a day, written as in 2026-11-28; how many there were. */
@@ -80,12 +78,13 @@ export class Personal {
   /** Replaces everything by what `export` gave; false: it is no such export. */
   load(exported) {
     const isText = (value) => typeof value === "string" && value !== "";
+    const isOne = (word) => learnable(word) && splitWords(word).join("\n") === word;
     const isRow = (row) =>
-      Array.isArray(row) && row.length === 3 && isText(row[0]) && learnable(row[0]) && isText(row[2]) &&
+      Array.isArray(row) && row.length === 3 && isText(row[0]) && isOne(row[0]) && isText(row[2]) &&
       (row[1] === null || typeof row[1] === "string");
     const rows = exported?.words;
     if (exported?.format !== FORMAT || !Array.isArray(rows) || rows.length > MOST || !rows.every(isRow)) return false;
-    this.keep(rows.map(([word, previous, day]) => ({ word, previous, day })));
+    this.keep(rows.map(([word, previous, day]) => ({ word, previous, day, serial: ++this.last })));
     return true;
   }
 

@@ -4,6 +4,7 @@ import { bestIds } from "./digest.js";
 import { folded, isPartial } from "./lexicon.js";
 import { capitalised } from "./typed_text.js";
 
+export const TWIN = 1.4; // nats that a word in another case may be less likely
 export const MODEL = "model", PERSONAL = "personal", LEXICON = "lexicon", LITERAL = "literal";
 
 /** A word in the case that the person follows; `starts`: whether a sentence starts where nothing is typed. */
@@ -17,10 +18,10 @@ export function shown(word, prefix, starts) {
 /**
  * Words that may be meant, best first: {word, score, source}.
  * @param {boolean[]} allowed of every id, whether the word may be suggested.
- * @param {Set<string>} blocked words, in lower case, that may not.
+ * @param {Set<string>} blocked words, as `folded` gives them, that may not.
  */
 export function candidates(model, mixed, prefix, allowed, blocked, k) {
-  let own = mixed.own.filter(([word]) => !blocked.has(word.toLowerCase()));
+  let own = mixed.own.filter(([word]) => !blocked.has(folded(word)));
   let found;
   if (prefix) {
     found = model.lexicon.matches(prefix).filter(([id]) => allowed[id]);
@@ -28,7 +29,7 @@ export function candidates(model, mixed, prefix, allowed, blocked, k) {
     own = isPartial(start) ? own.filter(([word]) => folded(word).startsWith(start)) : [];
   } else {
     const scores = mixed.logProbs.map((value, id) => (allowed[id] ? value : -Infinity));
-    found = bestIds(scores, 2 * k + 2).map((id) => [id, 0]);
+    found = bestIds(scores, Math.min(k * model.lexicon.twins, scores.length)).map((id) => [id, 0]);
   }
   const words = found.map(([id, cost]) => ({
     word: model.vocabulary.words[id],

@@ -1,11 +1,11 @@
 // The keyboard of one text: zoo/keyboard/session.py and model.py in JavaScript, with a step that is awaited.
 
 import { absorbed, START } from "./digest.js";
-import { Lexicon } from "./lexicon.js";
+import { folded, Lexicon } from "./lexicon.js";
 import { learnable } from "./personal.js";
-import { candidates, LITERAL, shown } from "./ranking.js";
+import { candidates, LITERAL, shown, TWIN } from "./ranking.js";
 import { Spacing } from "./spacing.js";
-import { isWord, lengthOf, splitWords, startsAfter } from "./typed_text.js";
+import { isWord, lengthOf, splitWords, startsAfter, straight } from "./typed_text.js";
 
 export const UNDO = 64; // commits that can be undone
 export const READ = 200; // words and signs of one commit that the model reads; of a longer paste only the last ones
@@ -46,9 +46,9 @@ export class Keyboard {
 
   /** Sets the words that are not suggested, in any case of their letters; typing one is always allowed. */
   block(words) {
-    this.blocked = new Set([...words].map((word) => word.toLowerCase()));
+    this.blocked = new Set([...words].map(folded));
     const { words: all, suggestible } = this.model.vocabulary;
-    this.allowed = all.map((word, id) => suggestible[id] && !this.blocked.has(word.toLowerCase()));
+    this.allowed = all.map((word, id) => suggestible[id] && !this.blocked.has(folded(word)));
   }
 
   /** An empty text: nothing before the caret, nothing to undo. */
@@ -83,14 +83,17 @@ export class Keyboard {
 
   /** The words that may be meant, best first, at most k; where something is typed, that too, the last. */
   suggest(prefix = "", k = 3) {
-    const mixed = this.mixture(), found = new Map();
+    const mixed = this.mixture(), found = [];
+    const texts = new Set([straight(prefix)]), best = new Map(); // best: score of a word in its likeliest case
     for (const { word, score, source } of candidates(this.model, mixed, prefix, this.allowed, this.blocked, k)) {
-      const text = shown(word, prefix, this.point.starts);
-      if (text === prefix || found.has(text)) continue;
-      found.set(text, { text, probability: Math.exp(score), source });
-      if (found.size === k) break;
+      const key = folded(word), text = shown(word, prefix, this.point.starts);
+      if (!best.has(key)) best.set(key, score);
+      if (texts.has(text) || best.get(key) - score > TWIN) continue;
+      texts.add(text);
+      found.push({ text, probability: Math.exp(score), source });
+      if (found.length === k) break;
     }
-    return prefix ? [...found.values(), this.literal(prefix, mixed)] : [...found.values()];
+    return prefix ? [...found, this.literal(prefix, mixed)] : found;
   }
 
   /** What is typed, as a suggestion. */
@@ -148,7 +151,7 @@ export class Keyboard {
   /** What committing a text eats and inserts, and the spacing after it. */
   change(text, forms) {
     const { spacing } = this.point;
-    if (forms.length === 1 && forms[0][0] === "\n") return spacing.newline();
+    if (text === "\n") return spacing.newline();
     if (forms.length === 1 && text === text.trim()) return spacing.put(text);
     return text ? spacing.verbatim(text) : ["", "", spacing];
   }

@@ -1,10 +1,11 @@
 // Colours, words that are never suggested, and what was learnt of the person.
 
 import { today } from "./personal.js";
-import { download, keep, kept } from "./store.js";
+import { download, keep, kept, watch } from "./store.js";
 
 const PAUSE = 1000; // milliseconds between two savings of what was learnt
 const SURE = 5000; // milliseconds in which a second tap counts
+const NOTHING = { format: 1, words: [] };
 const at = (id) => document.getElementById(id);
 
 /** @param {string[]} blocked the words that are blocked by default. @param {(text: string, undo?: Function) => void} say */
@@ -91,16 +92,27 @@ export function settingsPanel(client, blocked, say) {
     say(loaded ? "Your words are loaded" : "This is no file of words saved here; choose one that “Save as a file” wrote");
     target.value = "";
   });
-  let saving = 0;
+  let saving = 0, known = "null"; // what lies in the store, as this tab knows it
+  const stored = () => JSON.stringify(kept("personal", null));
+  /** Takes over what another tab has learnt or forgotten; what was learnt here in the last second is lost. */
+  const adopt = () => {
+    if (stored() === known) return false;
+    known = stored();
+    client.personal("load", kept("personal", NOTHING));
+    return true;
+  };
   const save = async () => {
     clearTimeout(saving);
     saving = 0;
-    if (!keep("personal", await client.personal("export"))) say("This browser keeps nothing: your words end with the page");
+    const words = await client.personal("export");
+    if (adopt()) return; // a tab that slept must not bring back what was forgotten meanwhile
+    if (keep("personal", words)) known = stored();
+    else say("This browser keeps nothing: your words end with the page");
   };
   client.addEventListener("changed", () => (saving ||= setTimeout(save, PAUSE)));
-  document.addEventListener("visibilitychange", () => document.hidden && saving && save());
-  const personal = kept("personal", null);
-  if (personal) client.personal("load", personal);
+  document.addEventListener("visibilitychange", () => (document.hidden ? saving && save() : adopt()));
+  watch("personal", adopt);
+  adopt();
   colour();
   apply();
 

@@ -12,14 +12,16 @@ export class ShortList {
     this.keys = list.words.map(folded);
   }
 
-  /** Suggestions as of a keyboard. */
-  suggest(before, k) {
+  /** Suggestions as of a keyboard. @param {Iterable<string>} blocked words that are not suggested. */
+  suggest(before, k, blocked = []) {
+    const never = new Set([...blocked].map(folded));
     const prefix = prefixOf(before), { words, start, after } = this.list;
     const line = splitWords(before.slice(0, before.length - prefix.length).split("\n").at(-1));
     const starts = line.reduce((starts, word) => startsAfter(word, starts), true);
     const last = line.at(-1) ?? "";
     let found = starts ? start : (after[isWord(last) ? last.toLowerCase() : ""] ?? words);
     if (prefix) found = words.filter((_, place) => this.keys[place].startsWith(folded(prefix)));
+    found = found.filter((word) => !never.has(folded(word)));
     const texts = [...new Set(found.map((word) => shown(word, prefix, starts)))].filter((text) => text !== prefix);
     const suggestions = texts.slice(0, k).map((text) => ({ text, source: "list" }));
     return { prefix, suggestions: prefix ? [...suggestions, { text: prefix, source: LITERAL }] : suggestions };

@@ -1,8 +1,9 @@
 // Spaces and signs around what is committed: zoo/keyboard/spacing.py in JavaScript.
 
-import { isWord } from "./typed_text.js";
+import { isWord, straight } from "./typed_text.js";
 
 const EATS = new Set(".,!?;:)]}%-/_'\\~=+*");
+const OPENING = "\u201c", CLOSING = "\u201d";
 const JOINS = new Set("([{-/_'#@$£€&\\~=+*<^");
 
 /** What the characters before the caret mean for the next word. */
@@ -23,12 +24,13 @@ export class Spacing {
 
   /** A closing sign eats the keyboard's own space; an opening or joining one has none after it. */
   sign(text) {
-    if (text === '"') {
-      if (!this.quote) return ["", text, new Spacing(false, true)];
+    const plain = straight(text);
+    if (plain === '"') {
+      if (text === OPENING || (text !== CLOSING && !this.quote)) return ["", text, new Spacing(false, true)];
       return [this.space ? " " : "", `${text} `, new Spacing(true, false)];
     }
-    const eaten = (EATS.has(text) || text.startsWith("..")) && this.space ? " " : "";
-    if (JOINS.has(text)) return [eaten, text, new Spacing(false, this.quote)];
+    const eaten = (EATS.has(plain) || plain.startsWith("..")) && this.space ? " " : "";
+    if (JOINS.has(plain)) return [eaten, text, new Spacing(false, this.quote)];
     return [eaten, `${text} `, new Spacing(true, this.quote)];
   }
 

@@ -11,6 +11,11 @@ export function kept(name, otherwise) {
   }
 }
 
+/** What another tab of the page keeps from now on, told by its name. */
+export function watch(name, tell) {
+  addEventListener("storage", ({ key }) => key === PREFIX + name && tell());
+}
+
 /** Keeps a value; false: the browser does not keep it. */
 export function keep(name, value) {
   try {

@@ -102,7 +102,7 @@ export class Typing extends EventTarget {
 
   replace(start, end, text) {
     this.area.setRangeText(text, start, end, "end");
-    this.area.scrollTop = this.area.scrollHeight;
+    if (this.caret === this.area.value.length) this.area.scrollTop = this.area.scrollHeight;
   }
 
   changed() {

@@ -9,7 +9,7 @@ import { Vocabulary } from "./vocabulary.js";
 
 const TIMES = 200; // latest steps whose time is told
 const WARM_UP = 20; // steps until the browser has compiled them well
-let personal = null, shortList = null, follower = null, code = null, loads = 0;
+let personal = null, shortList = null, follower = null, former = null, code = null, loads = 0;
 let settings = { blocked: [], private: false };
 let times = [];
 
@@ -42,7 +42,7 @@ const jobs = {
     if (follower) {
       const prefix = await follower.follow(before, pasted);
       found = { prefix, suggestions: follower.keyboard.suggest(prefix, k), digest: follower.keyboard.digest };
-    } else found = shortList.suggest(before, k);
+    } else found = shortList.suggest(before, k, settings.blocked);
     postMessage({ kind: "bar", id, before, ...found, times: times.slice(-1), learnt: personal.events.length });
     if (personal.version !== version) postMessage({ kind: "changed" });
   },
@@ -97,7 +97,7 @@ async function load({ entry }) {
   await queue(() => {
     if (mine !== loads) return; // another one was chosen meanwhile
     times = [];
-    follower = new Follower(new Keyboard(opened, personal, []));
+    follower = former = new Follower(new Keyboard(opened, personal, []), former);
     apply();
     postMessage({ kind: "ready", name: entry.name });
   });

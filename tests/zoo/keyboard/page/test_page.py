@@ -98,6 +98,30 @@ def test_keys_of_the_page(page):
     assert page.evaluate("document.querySelector('#text').inputMode") == "none"
 
 
+def test_keys_by_keys_alone(page):
+    page.evaluate("document.querySelector('[data-key=signs]').focus()")
+    page.evaluate("document.activeElement.click()")  # what Enter and Space do
+    assert page.evaluate("document.activeElement.dataset.key") == "letters"
+    page.evaluate("document.activeElement.click()")
+    assert page.evaluate("document.activeElement.dataset.key") == "signs"
+    page.evaluate("document.querySelector('#text').focus()")
+    label = "document.querySelector('[data-key=q]').getAttribute('aria-label')"
+    assert page.evaluate(label) == "Q"  # a sentence starts
+    typed(page, "a")
+    assert page.evaluate(label) == "q"
+
+
+def test_a_letter_amid_a_long_text_leaves_it_where_it_is(page):
+    page.evaluate("document.querySelector('#text').setRangeText('line\\n'.repeat(40), 0, 0, 'end')")
+    page.evaluate("document.querySelector('#text').setSelectionRange(0, 0)")
+    page.evaluate("document.querySelector('#text').scrollTop = 0")
+    show(page, "x")
+    assert page.evaluate("document.querySelector('#text').scrollTop") == 0
+    page.evaluate("document.querySelector('#text').setSelectionRange(999, 999)")
+    show(page, "x")
+    assert page.evaluate("document.querySelector('#text').scrollTop") > 0
+
+
 def test_the_literal_is_always_there(page):
     assert typed(page, "xyzzyq")[1] == "“xyzzyq”"
     assert typed(page, " ") and page.evaluate(TEXT) == "xyzzyq "

@@ -54,6 +54,22 @@ def test_words_are_learnt_kept_and_forgotten(page):
     page.wait("!localStorage['rnnlm-keyboard.personal'].includes('zorkmid')")
 
 
+def test_what_is_forgotten_in_one_tab_is_not_brought_back_by_another(page):
+    store, forget = "localStorage['rnnlm-keyboard.personal']", """= '{"format":1,"words":[]}'"""
+    forget_all(page)
+    typed(page, "Zorkmid is it. ")
+    page.wait(f"{store}?.includes('zorkmid')")
+    page.evaluate(store + forget)  # by another tab, which this one is told of
+    page.evaluate("dispatchEvent(new StorageEvent('storage', {key: 'rnnlm-keyboard.personal'}))")
+    typed(page, "Grobnik Grobnik ")
+    page.wait(f"{store}.includes('grobnik')")
+    assert not page.evaluate(f"{store}.includes('zorkmid')")
+    page.evaluate(store + forget)  # and of which it is not, because it sleeps
+    typed(page, "Quuxly Grob")
+    page.wait(f"!{BAR}.includes('Grobnik')")
+    assert not page.evaluate(f"{store}.includes('grobnik')")
+
+
 def forget_all(page) -> None:
     """A tap that asks and one that does it."""
     for _ in range(2):

@@ -219,3 +219,30 @@ def test_a_paste_is_not_learnt_and_deleted_words_are_forgotten(ask):
     assert learnt(("I ", False), ("I like ", False), ("I like zebras ", False), ("I like ", False)) == ["I", "like"]
     # Of more than can be undone the rest stays, once.
     assert learnt(("zebra " * 100, False), ("zebra horse ", False)) == ["zebra"] * 36
+
+
+def test_words_keep_what_they_were_read_as_wherever_the_caret_goes(ask):
+    def learnt(*texts):
+        return ask("follow", model=as_json(scripted()), texts=texts)["learnt"]
+
+    pasted = ("zebra horse ", True)
+    assert learnt(pasted, ("zebra ", False), ("zebra I ", False)) == ["I"]
+    assert learnt(pasted, ("", False), ("zebra horse ", False)) == []
+    typed, private = ("I ", False), ("I zebra ", False, True)
+    assert learnt(typed, private, ("", False), ("I zebra like ", False)) == ["I", "like"]
+    assert learnt(typed, private, ("", False, True), ("I zebra ", False, True)) == ["I"]
+
+
+def test_another_model_learns_nothing_of_a_text_again(ask):
+    def learnt(*texts):
+        return ask("follow", model=as_json(scripted()), texts=texts)["learnt"]
+
+    texts = [("I ", False), ("I like ", False)]
+    assert learnt(*texts, ("I like ", False, False, True), ("I like it ", False, False, True)) == ["I", "like", "it"]
+    assert learnt(*texts, ("I like ", False, False, True), ("", False), ("I like ", False)) == ["I", "like"]
+
+
+def test_the_short_list_knows_blocked_words(ask):
+    words = {"words": ["what", "don't"], "start": ["what", "don't", "I"], "after": {}}
+    assert ask("short", list=words, before="", blocked=["What"]) == ["Don't", "I"]
+    assert ask("short", list=words, before="d", blocked=["don\u2019t"]) == ["d"]

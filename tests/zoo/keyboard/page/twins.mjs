@@ -11,6 +11,7 @@ const { Lexicon } = await load("lexicon.js");
 const { Personal, learnable } = await load("personal.js");
 const { Keyboard, Model } = await load("session.js");
 const { Follower } = await load("follow.js");
+const { ShortList } = await load("short_list.js");
 const { Vocabulary } = await load("vocabulary.js");
 
 /** A model whose log probabilities after each token are given. */
@@ -53,12 +54,21 @@ const tasks = {
     return said;
   },
 
-  /** A keyboard that follows a text, typed or pasted; its digest and the prefix after each. */
+  /** A keyboard that follows a text: [text, pasted, private, another model]; its digest and the prefix after each. */
   async follow({ model, texts }) {
-    const follower = new Follower(new Keyboard(await opened(model), new Personal({}), []));
-    const said = [];
-    for (const [text, pasted] of texts) said.push([await follower.follow(text, pasted), follower.keyboard.digest]);
-    return { said, learnt: follower.keyboard.personal.export().words.map(([word]) => word) };
+    const personal = new Personal({}), said = [];
+    const keyboard = async () => new Keyboard(await opened(model), personal, []);
+    let follower = new Follower(await keyboard());
+    for (const [text, pasted, isPrivate, isOther] of texts) {
+      if (isOther) follower = new Follower(await keyboard(), follower);
+      follower.keyboard.private = Boolean(isPrivate);
+      said.push([await follower.follow(text, pasted), follower.keyboard.digest]);
+    }
+    return { said, learnt: personal.export().words.map(([word]) => word) };
+  },
+
+  short({ list, before, blocked }) {
+    return plain(new ShortList(list).suggest(before, 3, blocked).suggestions).map(([text]) => text);
   },
 };
 
