@@ -8,7 +8,7 @@ import torch
 from zoo import RnnLmCache, RnnLmConfig, RnnLmForCausalLM, RnnLmForSequenceClassification, RnnLmModel
 from zoo.cells_rnnlm import LONG
 
-from .models import VARIANTS, VOCABULARY, config_of, fill, model_of, name_of
+from .models import VARIANTS, VOCABULARY, config_of, fill, model_of, name_of, spec_of
 
 every_variant = pytest.mark.parametrize("variant", VARIANTS, ids=name_of)
 
@@ -323,6 +323,55 @@ def test_classification_reads_the_last_word_on_any_padding_side():
     torch.testing.assert_close(
         regression(ids, labels=torch.tensor([0.5])).loss, (regression(ids).logits[0, 0] - 0.5) ** 2
     )
+
+
+KINDS = [
+    "dense",
+    "low_rank",
+    "tensor_train",
+    "sparse",
+    "int8",
+    "int8-range",
+    "int4",
+    "tensor_train-int4",
+    "sparse-int8",
+]
+
+
+@pytest.mark.parametrize("form", KINDS)
+def test_ids_outside_the_vocabulary_and_empty_inputs_in_every_form(form):
+    model = model_of(form=form).eval()
+    for bad in (-1, -2, -100, 31, 32):
+        for call in (lambda ids: model(ids), lambda ids: model.step(ids[:, 1])):
+            with pytest.raises(IndexError, match=rf"holds the id {bad}; this vocabulary of 31 words"):
+                call(torch.tensor([[3, bad]]))
+    with pytest.raises(ValueError, match=r"shape \(2, 0\).*give at least one word"):
+        model(torch.zeros(2, 0, dtype=torch.long))
+    with pytest.raises(ValueError, match=r"shape \(3,\)"):
+        model(torch.tensor([1, 2, 3]))
+    assert model(torch.zeros(0, 3, dtype=torch.long)).logits.shape == (0, 3, 31)
+    with pytest.raises(TypeError, match="ids are whole numbers"):
+        model(torch.tensor([[3.0, 4.0]]))
+
+
+@pytest.mark.parametrize("form", KINDS)
+def test_no_storage_is_needed_to_build_a_model(form):
+    with torch.device("meta"):
+        model = RnnLmForCausalLM(config_of(form=form))
+    assert all(parameter.is_meta for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("form", KINDS[1:6])
+def test_only_dense_words_are_resized(form):
+    head = config_of(tied=False, weights={"head": spec_of(form, 31, 9)})
+    for model in (model_of(form=form), RnnLmForCausalLM(head)):
+        words = model.get_input_embeddings()
+        for options in ({"new_num_tokens": 55}, {"pad_to_multiple_of": 64}):
+            with pytest.raises(
+                ValueError, match=f"stored as {form.partition('-')[0]}; only a dense one can be resized"
+            ):
+                model.resize_token_embeddings(**options)
+        assert model.get_input_embeddings() is words
 
 
 def test_errors_name_what_is_wrong():

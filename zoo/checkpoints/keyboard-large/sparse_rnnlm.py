@@ -98,7 +98,7 @@ class Sparse(nn.Module):
     def rows(self, ids: torch.Tensor) -> torch.Tensor:
         """ids [...] -> rows [..., N]."""
         flat = ids.flatten()
-        first = self.starts[flat].long()
+        first = self.starts[:-1].index_select(0, flat).long()  # IndexError for ids below 0 too
         counts = self.starts[flat + 1] - first
         line = torch.repeat_interleave(torch.arange(len(flat), device=flat.device), counts)  # [sum of counts]
         before = counts.cumsum(0) - counts
@@ -119,9 +119,9 @@ class Sparse(nn.Module):
         K, device = len(self.values), self.values.device
         bound = self.bound * (self.num_rows * self.num_columns / K) ** 0.5
         places = torch.arange(K, device=device) * (self.num_rows * self.num_columns) // K
-        counts = torch.bincount(places // self.num_columns, minlength=self.num_rows)
+        starts = -(torch.arange(self.num_rows + 1, device=device) * -K // self.num_rows)  # the first place of each row
         init.copy_(self.columns, (places % self.num_columns).to(self.columns.dtype))
-        init.copy_(self.starts, F.pad(counts.cumsum(0), (1, 0)).int())
+        init.copy_(self.starts, starts.int())
         if self.scale is None:
             init.uniform_(self.values, -bound, bound)
         else:

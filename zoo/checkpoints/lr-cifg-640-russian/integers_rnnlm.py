@@ -99,6 +99,11 @@ class Packed(nn.Module):
         return self.unpack(slice(None))
 
 
+def chosen(tensor: torch.Tensor, index: Any) -> torch.Tensor:
+    """The rows that a slice or ids [n] select; IndexError for ids below 0, which indexing would count from the end."""
+    return tensor[index] if isinstance(index, slice) else tensor.index_select(0, index)
+
+
 class Int8(Packed):
     """A matrix [M, N] in 8 bits a number.
 
@@ -148,9 +153,9 @@ class Int8(Packed):
         return {"weight": q.to(torch.int8), "low": low.clone(), "step": step}
 
     def unpack(self, index: Any) -> torch.Tensor:
-        q = self.weight[index]
+        q = chosen(self.weight, index)
         if self.scale is not None:
-            return q * self.scale[index][:, None]
+            return q * chosen(self.scale, index)[:, None]
         return self.low + self.step * (q.to(self.step.dtype) + 128)
 
     def few(self, x: torch.Tensor) -> torch.Tensor:
@@ -210,9 +215,9 @@ class Int4(Packed):
         return {"weight": pairs[..., 0] | (pairs[..., 1] << 4), "scale": scale}
 
     def unpack(self, index: Any) -> torch.Tensor:
-        pairs = self.weight[index]
-        q = torch.stack([pairs & 15, pairs >> 4], dim=-1).view(len(pairs), -1)[:, : self.num_columns]
-        scale = self.scale[index].repeat_interleave(self.group, dim=1)[:, : self.num_columns]
+        pairs = chosen(self.weight, index)
+        q = torch.stack([pairs & 15, pairs >> 4], dim=-1).flatten(1)[:, : self.num_columns]
+        scale = chosen(self.scale, index).repeat_interleave(self.group, dim=1)[:, : self.num_columns]
         return (q.to(scale.dtype) - 8) * scale
 
     def rows_of_a_vector(self) -> int:

@@ -70,10 +70,11 @@ class RnnLmPreTrainedModel(PreTrainedModel):
                 shutil.copyfile(Path(__file__).with_name(name), Path(save_directory) / name)
 
     def resize_token_embeddings(self, new_num_tokens=None, *args, **kwargs):
-        """As the library's; ValueError where the words are stored compressed."""
-        form = self.config.form_of("embed")["form"]
-        if new_num_tokens is not None and form != "dense":
-            raise ValueError(f"the embedding is stored as {form}; only a dense one can be resized")
+        """As the library's; ValueError where the words, or a head of its own, are stored compressed."""
+        if new_num_tokens is not None or args or kwargs.get("pad_to_multiple_of") is not None:
+            for what, role in (("embedding", "embed"), ("output layer", "head")):
+                if (form := self.config.form_of(role)["form"]) != "dense":
+                    raise ValueError(f"the {what} is stored as {form}; only a dense one can be resized")
         return super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
 
 
@@ -106,6 +107,11 @@ class RnnLmModel(RnnLmPreTrainedModel):
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
+        shape = input_ids.shape if inputs_embeds is None else inputs_embeds.shape
+        if len(shape) < 2 or shape[1] == 0:
+            raise ValueError(
+                f"the input has shape {tuple(shape)}, and must have [texts, words]; give at least one word, e.g. <eos>"
+            )
         if past_key_values is not None and not isinstance(past_key_values, RnnLmCache):
             raise TypeError(f"past_key_values is a {type(past_key_values).__name__}; it must be an RnnLmCache, or None")
         if past_key_values is not None and len(past_key_values) != len(self.layers):
@@ -120,8 +126,6 @@ class RnnLmModel(RnnLmPreTrainedModel):
         elif not use_cache and past_key_values is not None:  # read the state, leave the given cache as it is
             past_key_values = RnnLmCache.from_states(self.config, past_key_values.states())
         x = self.embed(input_ids) if inputs_embeds is None else inputs_embeds
-        if x.shape[1] == 0:
-            raise ValueError(f"the input has shape {tuple(x.shape[:2])}; give at least one word, e.g. <eos>")
         if self.training:  # a look into the config costs as much as an operation: none in the single-token step
             x = dropout(x, self.config.input_dropout, self.config.variational)
         if output_hidden_states is None:
@@ -156,7 +160,11 @@ class RnnLmModel(RnnLmPreTrainedModel):
         """input_ids [B, T] -> word vectors [B, T, D], whole words dropped in training."""
         try:
             x = self.embed_tokens(input_ids)
-        except IndexError as error:
+        except (IndexError, RuntimeError) as error:
+            if input_ids.dtype not in (torch.int64, torch.int32):
+                raise TypeError(f"input_ids are {input_ids.dtype}; ids are whole numbers: input_ids.long()") from error
+            if not isinstance(error, IndexError):
+                raise
             V = self.config.vocab_size
             bad = input_ids[(input_ids < 0) | (input_ids >= V)].flatten()
             raise IndexError(

@@ -182,14 +182,15 @@ class TensorTrain(Factored):
     def product(self, x: torch.Tensor) -> torch.Tensor:
         """x [..., N] -> x Wᵀ [..., M], one core after the other from the last (Novikov et al. 2015, section 4)."""
         leading, done = x.shape[:-1], 1  # done: row modes whose columns are summed already
-        z = x.reshape(-1, self.num_columns, 1)  # [B, j_1 .. j_m r_m, i_m+1 .. i_d]
+        z = x.reshape(math.prod(leading), self.num_columns, 1)  # [B, j_1 .. j_m r_m, i_m+1 .. i_d]
         B = len(z)
         for m in range(len(self.cores) - 1, -1, -1):
             j, s, i, r = self.column_modes[m], self.bonds[m + 1], self.row_modes[m], self.bonds[m]
-            z = z.view(B, -1, j * s, done).transpose(2, 3)  # [B, j_1 .. j_m-1, done, j_m r_m]
+            J = math.prod(self.column_modes[:m])
+            z = z.view(B, J, j * s, done).transpose(2, 3)  # [B, j_1 .. j_m-1, done, j_m r_m]
             z = self.cores[m](z)  # [B, j_1 .. j_m-1, done, r_m-1 i_m]
-            z = z.transpose(2, 3).reshape(B, -1, r, i * done)
-            z = z.reshape(B, -1, i * done)  # [B, j_1 .. j_m-1 r_m-1, i_m .. i_d]
+            z = z.transpose(2, 3).reshape(B, J, r, i * done)
+            z = z.reshape(B, J * r, i * done)  # [B, j_1 .. j_m-1 r_m-1, i_m .. i_d]
             done *= i
         return z.reshape(*leading, self.num_rows)
 
@@ -200,9 +201,9 @@ class TensorTrain(Factored):
         for m, core in enumerate(self.factors()):
             i, r, s = self.row_modes[m], self.bonds[m], self.bonds[m + 1]
             rest //= i
-            digit = n // rest % i
+            digit = n // rest % i if m else n // rest  # an id out of range is one in the first core too
             slices = core.rows(torch.arange(r, device=n.device) * i + digit[:, None])  # [n, r_m-1, j_m r_m]
-            z = (z @ slices).reshape(len(n), -1, s)  # [n, j_1 .. j_m, r_m]
+            z = (z @ slices).reshape(len(n), z.shape[1] * self.column_modes[m], s)  # [n, j_1 .. j_m, r_m]
         return z.view(*ids.shape, self.num_columns)
 
     def to_dense(self) -> torch.Tensor:
