@@ -28,7 +28,7 @@ from .progress import Progress
 from .recipe import Recipe
 from .running import Running
 from .state import save_state
-from .tasks import review_quality
+from .tasks import fingerprint, review_quality
 
 POOL = 40  # batches whose texts are sorted by length together
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # ids [B, T], mask [B, T], labels [B]
@@ -71,7 +71,9 @@ class ReviewTrainer(Running):
         stop: Requests,
         constraint: Constraint | None = None,
     ):
-        super().__init__(recipe, model, run, Crew(device, 1).device, stop, constraint)
+        super().__init__(
+            recipe, model, run, Crew(device, 1).device, stop, constraint, texts=fingerprint(reviews.splits)
+        )
         self.reviews = reviews
         self.resume()
         self.progress = Progress(run, recipe.name, self.history, True)

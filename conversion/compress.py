@@ -6,9 +6,9 @@ import argparse
 import json
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers.utils import logging
@@ -16,6 +16,7 @@ from transformers.utils import logging
 from zoo.configuration_rnnlm import RnnLmConfig
 from zoo.corpora import Corpus
 from zoo.errors import RecipeError, ZooError
+from zoo.evaluation import trained_on
 from zoo.hub import folder_of
 
 from .budget import choose
@@ -23,6 +24,7 @@ from .build import build, prepare
 from .interruption import Interrupted
 from .pipeline import plan
 from .recipe import NAME, Recipe, parse_recipe, read_recipe
+from .step_options import FORMS, steps_of, table
 
 TUNING = """
 [[compress.stage]]
@@ -46,7 +48,7 @@ batch_size = 20
 window = 35
 clip = 1.0
 """
-FORMS = "low_rank:RANK, tensor_train:ORDER,RANK or tensor_train:ROWxMODES/COLUMNxMODES/RANKS"
+DONE = "done"  # a file in the folder of a run whose checkpoint was made
 EXAMPLE = "zoo compress lstm-200-ptb --out small --head low_rank:50 --untie --int8"
 
 
@@ -56,7 +58,7 @@ def parser(prog: str) -> argparse.ArgumentParser:
     made.add_argument("parent", metavar="PARENT", help="a shipped checkpoint, a folder, or owner/name on the Hub")
     made.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the checkpoint folder to make")
     made.add_argument("--data", metavar="DIR", help="folder of the corpus (default: environment variable ZOO_DATA)")
-    made.add_argument("--corpus", default="ptb", help="as zoo evaluate takes it (default: ptb)")
+    made.add_argument("--corpus", help="as zoo evaluate takes it (default: the one that the parent was trained on)")
     made.add_argument("--recipe", metavar="FILE", help="take the steps from a recipe, instead of the options below")
     steps = made.add_argument_group("steps, taken in this order")
     steps.add_argument("--keep-units", type=int, metavar="N", help="keep N hidden units per layer")
@@ -64,9 +66,11 @@ def parser(prog: str) -> argparse.ArgumentParser:
     steps.add_argument("--layers", metavar="FORM", help="a form for the recurrent layers' matrices")
     steps.add_argument("--embed", metavar="FORM", help=f"a form for the embedding: {FORMS}")
     steps.add_argument("--head", metavar="FORM", help="a form for the output layer")
-    steps.add_argument("--untie", action="store_true", help="give a tied output layer a matrix of its own first")
+    steps.add_argument(
+        "--untie", action="store_true", help="give a tied output layer a matrix of its own, in the first step that can"
+    )
     steps.add_argument("--prune", type=float, metavar="SHARE", help="zero this share of the smallest numbers")
-    steps.add_argument("--prune-roles", default="all", metavar="ROLES", help="of these, with commas (default: all)")
+    steps.add_argument("--prune-roles", metavar="ROLES", help="of these, with commas (default: all)")
     steps.add_argument("--int8", action="store_true", help="8 bits a number")
     steps.add_argument("--int4", action="store_true", help="4 bits a number")
     budget = made.add_argument_group("a budget: the steps are chosen by a sensitivity sweep on the validation text")
@@ -109,24 +113,62 @@ def run(given: argparse.Namespace) -> Path:
     if not NAME.fullmatch(out.name):
         raise RecipeError(f"--out ends in {out.name!r}; a name has small letters, digits, . _ and -, e.g. small-lstm")
     if given.recipe is not None:
-        if options := [option for option in ("max_mb", "max_ppl_loss", *STEP_OPTIONS) if getattr(given, option)]:
+        others = ("max_mb", "max_ppl_loss", *STEP_OPTIONS, "prune_roles", "fine_tune")
+        if options := [option for option in others if getattr(given, option)]:
             raise RecipeError(f"--recipe has the steps already; leave out --{options[0].replace('_', '-')}")
         recipe = from_file(given)
     else:
         recipe = from_options(given)
-    return build(recipe, out.parent, given.runs, given.data, given.device, finish=False, replace=given.replace)
+    run_folder = given.runs / out.name
+    if (run_folder / DONE).is_file():  # of an --out that is to be replaced, or of another place
+        shutil.rmtree(run_folder)
+    folder = build(recipe, out.parent, given.runs, given.data, given.device, finish=False, replace=given.replace)
+    (run_folder / DONE).touch()
+    return folder
 
 
 def from_file(given: argparse.Namespace) -> Recipe:
-    """The steps of a recipe, for this parent and folder."""
+    """The steps of a recipe, for this parent and folder, and another corpus if one is given.
+
+    Raises:
+        RecipeError: no steps, or ones of another kind of parent.
+    """
     read = read_recipe(given.recipe)
     if not read.compress:
         raise RecipeError(f"{given.recipe} has no [[compress]]; to train it: python -m conversion.build {read.name}")
+    wanted = {"name": given.out.name, "parent": given.parent}
+    if given.corpus is not None or not re.search(_key("corpus"), _top(read.text)):
+        wanted["corpus"] = corpus_of(given)
     text = read.text
-    for key, value in (("name", given.out.name), ("parent", given.parent)):
-        line = f"{key} = {json.dumps(value)}".replace("\\", r"\\")
-        text = re.sub(rf"(?m)^{key} *=.*$", line, text, count=1)
-    return parse_recipe(text, given.recipe)
+    for key, value in wanted.items():
+        text = _with_key(text, key, value)
+    recipe = parse_recipe(text, given.recipe)
+    for key, value in wanted.items():
+        if getattr(recipe, key) != value:
+            raise RecipeError(f"{given.recipe}: {key} is {getattr(recipe, key)!r}; write it on a line of its own")
+    return recipe
+
+
+def corpus_of(given: argparse.Namespace) -> str:
+    """The corpus that is given, or the one that the parent was trained on (CheckpointError: it does not say)."""
+    return trained_on(folder_of(given.parent)) if given.corpus is None else given.corpus
+
+
+def _key(name: str) -> str:
+    """A pattern for the line of a key of TOML."""
+    return rf"""(?m)^[ \t]*["']?{name}["']?[ \t]*=.*$"""
+
+
+def _top(text: str) -> str:
+    """A text of TOML up to its first table."""
+    return re.split(r"(?m)^[ \t]*\[", text, maxsplit=1)[0]
+
+
+def _with_key(text: str, name: str, value: str) -> str:
+    """A text of TOML with a key at its top."""
+    top, line = _top(text), f"{name} = {json.dumps(value)}"
+    changed, count = re.subn(_key(name), lambda _: line, top, count=1)
+    return (changed if count else f"{line}\n{top}") + text[len(top) :]
 
 
 STEP_OPTIONS = ("keep_units", "low_rank", "layers", "embed", "head", "untie", "prune", "int8", "int4")
@@ -136,8 +178,12 @@ def from_options(given: argparse.Namespace) -> Recipe:
     """The recipe that the options describe, planned against the parent."""
     folder = folder_of(given.parent)
     steps = steps_of(given)
+    if given.untie and given.max_mb is None and given.max_ppl_loss is None and "untie = true" not in "".join(steps):
+        raise RecipeError(
+            "--untie is of a step that changes the output layer or the embedding; give --head, e.g. low_rank:50"
+        )
     told = f"{Path(given.parent).name}, compressed"
-    values = {"name": given.out.name, "description": told, "parent": given.parent, "corpus": given.corpus}
+    values = {"name": given.out.name, "description": told, "parent": given.parent, "corpus": corpus_of(given)}
     head = HEADER.format(**{key: json.dumps(value) for key, value in values.items()})
     if given.max_mb is not None or given.max_ppl_loss is not None:
         if steps:
@@ -158,63 +204,6 @@ def from_options(given: argparse.Namespace) -> Recipe:
     recipe = parse_recipe(head + "".join(step + tuning for step in steps), "the options")
     plan(recipe, RnnLmConfig.from_pretrained(folder))
     return recipe
-
-
-def steps_of(given: argparse.Namespace) -> list[str]:
-    """One table of TOML for each step that the options name."""
-    if given.int8 and given.int4:
-        raise RecipeError("--int8 and --int4: a number is stored in one way; give one of them")
-    steps = []
-    if given.keep_units:
-        steps.append(table("prune_units", keep=given.keep_units))
-    if given.low_rank:
-        steps.append(table("shared_projection", rank=given.low_rank))
-    for role in ("layers", "embed", "head"):
-        if form := getattr(given, role):
-            untie = {"untie": True} if given.untie and role == "head" else {}
-            steps.append(form_step(role, form, untie))
-    if given.prune is not None:
-        roles = given.prune_roles.split(",")
-        # What costs least by far without training (bench/results/*/one-shot.json).
-        steps.append(
-            table("prune", roles=roles, sparsity=given.prune, criterion="curvature", scope="global", refit=True)
-        )
-    if given.int8:
-        steps.append(table("quantize", bits=8))
-    if given.int4:  # the search for limits is made again at every update of a fine-tuning
-        steps.append(table("quantize", bits=4, limits="coarse" if given.fine_tune else "error"))
-    return steps
-
-
-def form_step(role: str, form: str, untie: dict[str, Any]) -> str:
-    """The step that an option such as `--head tensor_train:3,50` asks for."""
-    method, _, rest = form.partition(":")
-    try:
-        if method == "low_rank":
-            return table(method, roles=[role], rank=int(rest), **untie)
-        if method == "tensor_train" and "/" in rest:
-            rows, columns, ranks = rest.split("/")
-            modes = {"row_modes": whole(rows, "x"), "column_modes": whole(columns, "x"), "ranks": whole(ranks, ",")}
-            return table(method, roles=[role], **modes, **untie)
-        if method == "tensor_train":
-            order, rank = whole(rest, ",")
-            return table(method, roles=[role], order=order, max_rank=rank, **untie)
-    except ValueError:
-        pass
-    raise RecipeError(f"--{role} is {form!r}; it takes {FORMS}, e.g. low_rank:50 or tensor_train:3,40")
-
-
-def whole(text: str, separator: str) -> list[int]:
-    """Whole numbers with a separator between them."""
-    return [int(part) for part in text.split(separator) if part]
-
-
-def table(method: str, **fields: Any) -> str:
-    """A table [[compress]] of TOML."""
-    lines = [f'\n[[compress]]\nmethod = "{method}"']
-    for name, value in fields.items():
-        lines.append(f"{name} = {json.dumps(value)}")  # texts, numbers, switches and lists are written alike in TOML
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

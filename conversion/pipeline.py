@@ -29,9 +29,11 @@ from .constraint import Together
 from .matrices import Model, score_of, spec_of
 from .methods import METHODS
 from .recipe import RATES, Recipe, Step
+from .resume import other_texts
 from .state import write_atomically
+from .streams import Stripes
 from .table import print_row
-from .tasks import Data, model_class, narrowed, validation_quality
+from .tasks import Data, fingerprint, model_class, narrowed, validation_quality
 from .train import train
 
 Row = dict[str, Any]
@@ -49,6 +51,8 @@ def plan(recipe: Recipe, config: RnnLmConfig, score: int = 0) -> RnnLmConfig:
     """
     for number, step in enumerate(recipe.compress, 1):
         try:
+            if step.method == "bayes" and not step.stage:
+                raise RecipeError("it sparsifies by training; give the step a table [[compress.stage]]")
             planner = METHODS[step.method].plan
             config = planner(config, step.spec, score) if step.method == "bayes" else planner(config, step.spec)
         except RecipeError as error:
@@ -81,7 +85,8 @@ def run_steps(
         Interrupted: the training of a step was stopped; its state is saved.
     """
     plan(recipe, parent.config, score_of(parent))
-    remember(recipe, parent, run)
+    check_texts(recipe, data)
+    remember(recipe, parent, run, fingerprint(data.splits))
     logging.disable_progress_bar()
     model, rows = parent, []
     for number, step in enumerate((None, *recipe.compress)):
@@ -99,11 +104,17 @@ def run_steps(
     return model, rows
 
 
-def remember(recipe: Recipe, parent: Model, run: Path) -> None:
+def check_texts(recipe: Recipe, data: Data) -> None:
+    """Refuses (CorpusError) texts too short for the batches of a fine-tuning, before any of it."""
+    if isinstance(data, Corpus) and any(step.stage for step in recipe.compress):
+        Stripes(data.splits["train"], data.eos_id, recipe.training.batch_size)
+
+
+def remember(recipe: Recipe, parent: Model, run: Path, texts: str) -> None:
     """Notes what the steps of a run are, and refuses (RecipeError) to go on after finished ones that were others."""
     numbers = hashlib.sha256(b"".join(t.detach().cpu().numpy().tobytes() for t in parent.state_dict().values()))
     shared = {"model": recipe.model, "training": dataclasses.asdict(recipe.training), "seed": recipe.seed}
-    steps: list[dict[str, Any]] = [{"parent": numbers.hexdigest(), "corpus": recipe.corpus}]
+    steps: list[dict[str, Any]] = [{"parent": numbers.hexdigest(), "corpus": recipe.corpus, "texts": texts}]
     for number, step in enumerate(recipe.compress, 1):
         also = [dataclasses.asdict(other.spec) for other in joined(recipe, number)]
         trained = {**shared, **({"joined": also} if also else {})} if step.stage else {}
@@ -113,6 +124,8 @@ def remember(recipe: Recipe, parent: Model, run: Path) -> None:
     before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
     for number, (old, new) in enumerate(zip(before, steps, strict=False)):
         done = any((folder / "model").is_dir() for folder in run.glob(f"{number}-*"))
+        if done and number == 0 and old.setdefault("texts", texts) != texts:
+            raise RecipeError(other_texts(recipe, run))
         if done and old != new:
             what = "its parent" if number == 0 else f"step {number} ({recipe.compress[number - 1].method})"
             raise RecipeError(
@@ -152,7 +165,7 @@ def take(
     """One step with its fine-tuning; `also`: those after it that the fine-tuning allows for."""
     method = METHODS[step.method]
     constraint = method.constraint(step.spec) if step.stage and hasattr(method, "constraint") else None
-    if also:
+    if constraint is not None and also:
         constraint = Together(constraint, *(METHODS[other.method].constraint(other.spec) for other in also))
     model = (method.compress if constraint is None else method.prepare)(model, step.spec, data)
     if step.stage:

@@ -225,6 +225,10 @@ def parse_recipe(text: str, where: str) -> Recipe:
     elif not recipe.stage:
         raise RecipeError(f"{where}: it has no stage; add a table [[stage]] with optimizer, lr and epochs")
     refuse_unknown(recipe.model, allowed, f"{where}, [model]")
+    if not isinstance(recipe.model.get("weights", {}), dict):
+        raise RecipeError(
+            f"{where}, [model]: weights is {recipe.model['weights']!r}; write tables [model.weights.ROLE]"
+        )
     if not recipe.parent:
         # All sizes are known but those of the vocabulary.
         weights = {
@@ -239,9 +243,11 @@ def _read_step(table: dict[str, Any], where: str) -> Step:
     """One table of [[compress]]."""
     from .methods import METHODS  # they need torch, the recipes of a queue do not
 
+    if not isinstance(table, dict):
+        raise RecipeError(f"{where} is {table!r}; write tables [[compress]]")
     table = dict(table)
     method = table.pop("method", None)
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise RecipeError(f"{where}: method is {method!r}; allowed: {', '.join(METHODS)}")
     where = f"{where} ({method})"
     stages = table.pop("stage", [])

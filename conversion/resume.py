@@ -20,12 +20,17 @@ FREE = ("text", "priority", "description", "training.save_every")
 FREE_IN_STAGE = ("epochs", "patience")
 
 
-def refuse_changes(state: dict[str, Any], recipe: Recipe, run: Path) -> None:
-    """Compares the recipe of a saved state with the present one.
+def refuse_changes(state: dict[str, Any], recipe: Recipe, run: Path, texts: str = "") -> None:
+    """Compares the recipe and the texts of a saved state with the present ones.
+
+    Args:
+        texts: `tasks.fingerprint` of the present ones; a state of before they were noted is not compared.
 
     Raises:
         RecipeError: names every key whose change would spoil the run, and how to start anew.
     """
+    if state.get("texts", texts) != texts:
+        raise RecipeError(other_texts(recipe, run))
     current = state["position"]["stage"]
     since = _flat({"training": dataclasses.asdict(Training())})  # an option that came after the run began had no effect
     old, new = {**since, **_flat(state["recipe"])}, _flat(dataclasses.asdict(recipe))
@@ -39,6 +44,14 @@ def refuse_changes(state: dict[str, Any], recipe: Recipe, run: Path) -> None:
             f"recipe {recipe.name} was changed since its run began: {', '.join(changed)}; "
             f"change it back, or to start anew remove the folder {run}"
         )
+
+
+def other_texts(recipe: Recipe, run: Path) -> str:
+    """Says that weights and words no longer belong together."""
+    return (
+        f"the texts of corpus {recipe.corpus}, or their vocabulary, are not those that the run of {recipe.name} began "
+        f"with; give those, or to start anew remove the folder {run}"
+    )
 
 
 def divergence(recipe: Recipe, run: Path, tokens: int, what: str) -> RecipeError:

@@ -33,6 +33,7 @@ class Running:
         stop: asked to stop through this.
         constraint: what the weights are kept to.
         rank: of this process among those that share the batch.
+        texts: a hash of what is learnt.
     """
 
     progress: Progress
@@ -46,10 +47,11 @@ class Running:
         stop: Requests,
         constraint: Constraint | None,
         rank: int = 0,
+        texts: str = "",
     ):
         self.recipe, self.options, self.model = recipe, recipe.training, model
         self.path, self.device, self.requests = folder / "state.pt", device, stop
-        self.constraint, self.rank = constraint or NoConstraint(), rank
+        self.constraint, self.rank, self.texts = constraint or NoConstraint(), rank, texts
         self.position = Position()
         self.best: dict[str, Any] = {}
         self.history: list[dict[str, Any]] = []
@@ -151,6 +153,7 @@ class Running:
         self.position.seconds, self.started = self.seconds, time.monotonic()
         return {
             "recipe": dataclasses.asdict(self.recipe),
+            "texts": self.texts,
             "position": dataclasses.asdict(self.position),
             "history": self.history,
             "best": self.best,
@@ -161,7 +164,7 @@ class Running:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Puts everything where `state` says."""
-        refuse_changes(state, self.recipe, self.path.parent)
+        refuse_changes(state, self.recipe, self.path.parent, self.texts)
         self.position, self.history, self.best = Position(**state["position"]), state["history"], state["best"]
         self.learner = Learner(self.model, self.stage, self.constraint)
         self.learner.restore(state)

@@ -28,6 +28,8 @@ def refuse_unknown(table: dict, allowed: tuple[str, ...], where: str) -> None:
 
 def read_table(cls: type[T], table: dict[str, Any], where: str) -> T:
     """A dataclass from a TOML table, every key and type checked."""
+    if not isinstance(table, dict):
+        raise RecipeError(f"{where} is {table!r}; it takes a table")
     fields = {entry.name: entry for entry in dataclasses.fields(cls) if entry.name != "text"}  # type: ignore[arg-type]
     hints = get_type_hints(cls)
     refuse_unknown(table, tuple(fields), where)

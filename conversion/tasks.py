@@ -6,7 +6,8 @@ A corpus is a `zoo.corpora.Corpus`, reviews are `zoo.reviews.Reviews`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,17 @@ def validation_quality(model: Any, data: Data, on_tokens: Any = None) -> dict[st
         scores = score_stream(model, data.splits["valid"], data.eos_id, on_tokens=on_tokens)
         return {"valid_perplexity": round(scores.perplexity, 4)}
     return {f"valid_{key}": round(value, 6) for key, value in review_quality(model, data.splits["valid"])[1].items()}
+
+
+def fingerprint(splits: Mapping[str, Any]) -> str:
+    """A hash of the ids that are trained and validated on, labels with them: of texts and vocabulary in one."""
+    digest = hashlib.sha256()
+    for name in ("train", "valid"):
+        part = splits[name]
+        for array in (*part.texts, np.asarray(part.labels)) if isinstance(part, Split) else (part,):
+            digest.update(f"{len(array)} {array.dtype} ".encode())
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def observations(data: Data) -> int:

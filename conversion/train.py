@@ -27,6 +27,7 @@ from .resume import divergence
 from .running import Running
 from .state import random_states, save_state
 from .streams import Stripes, window_length
+from .tasks import fingerprint
 
 Splits = dict[str, np.ndarray]
 VALID_BATCH = 10  # stripes of the validation text while training; final numbers are made at batch 1
@@ -85,7 +86,7 @@ class Trainer(Running):
         targets: SoftTargets | None = None,
     ):
         check_targets(recipe, targets, len(splits["train"]))
-        super().__init__(recipe, model, run, crew.device, stop, constraint, crew.rank)
+        super().__init__(recipe, model, run, crew.device, stop, constraint, crew.rank, fingerprint(splits))
         self.crew, self.targets = crew, targets
         self.text = Stripes(splits["train"], eos_id, self.options.batch_size, crew.rows)
         self.valid = Stripes(splits["valid"], eos_id, min(VALID_BATCH, len(splits["valid"])))

@@ -90,7 +90,7 @@ def method(layout: Layout, recipe: Mapping[str, Any]) -> str:
 
 
 def numbers_in(layout: Layout) -> int:
-    """Parameters with biases; of a sparse matrix the numbers that are not zero."""
+    """Parameters with biases; of a sparse matrix the numbers that are stored, which are its nonzeros."""
     found = parameters_of(layout)
     for name in layout.shapes:
         spec = layout.spec(name)
@@ -100,9 +100,8 @@ def numbers_in(layout: Layout) -> int:
 
 
 def numbers_of(facts: Facts) -> int:
-    """As `numbers_in`, of a checkpoint, from what was counted on its file."""
-    sparse = any(facts.layout.spec(name)["form"] == "sparse" for name in facts.layout.shapes)
-    return facts.size["nonzeros" if sparse else "parameters"]
+    """As `numbers_in`, of a checkpoint."""
+    return numbers_in(facts.layout)
 
 
 def perplexity(facts: Facts) -> float:

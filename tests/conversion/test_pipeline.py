@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -193,8 +194,9 @@ def test_finished_steps_of_another_recipe_are_not_taken(tmp_path, corpus, parent
         (('method = "low_rank"\nroles = ["head"]\nrank = 4',), "tied to the embedding.*untie"),
         ((MODES,), "multiply to 21, not 22"),
         ((INT8, INT8), "compress 2"),
+        (('method = "bayes"\nprior = "log_uniform"',), r"compress 1.*\[\[compress.stage\]\]"),
     ],
-    ids=["rank", "tied", "modes", "int8 twice"],
+    ids=["rank", "tied", "modes", "int8 twice", "bayes without training"],
 )
 def test_impossible_steps_are_refused_before_any_work(tmp_path, corpus, parent, steps, message):
     recipe = parse_recipe(text_of(parent, corpus, *steps), "test")
@@ -212,6 +214,8 @@ def test_impossible_steps_are_refused_before_any_work(tmp_path, corpus, parent, 
         ('method = "quantize"\nbits = 3', "allowed: 8 or 4"),
         ('method = "prune"\nsparsity = 1.0', "below 1"),
         ('method = "quantize"\n[compress.stage]\nlr = 1.0', "array of tables"),
+        ('method = ["quantize"]', "method is .*; allowed: shared_projection"),
+        ('method = "quantize"\nstage = [3]', "stage 1 is 3; it takes a table"),
     ],
 )
 def test_wrong_steps_are_refused(step, message):
@@ -252,9 +256,70 @@ def test_the_command_takes_steps_as_options(tmp_path, corpus, parent):
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), same.state_dict().values(), strict=True))
 
 
+def test_the_corpus_is_that_of_the_parent(tmp_path, corpus, parent):
+    options = [str(parent), "--out", str(tmp_path / "small"), "--runs", str(tmp_path / "runs"), "--device", "cpu"]
+    assert compress.main([*options, "--int8"]) == 0
+    assert json.loads((tmp_path / "small" / "metrics.json").read_text())["corpus"] == str(corpus)
+    assert compress.main([*options, "--int4", "--replace"]) == 0  # a run that is over is in nobody's way
+    assert load(tmp_path / "small")[0].config.form_of("embed")["form"] == "int4"
+
+
+@pytest.mark.parametrize(
+    "top", ["", 'parent = "other"\n', '  parent = "other"\n', '"parent" = "other"\ncorpus = "other"\n'], ids=repr
+)
+def test_a_recipe_is_taken_for_the_parent_that_is_given(tmp_path, corpus, parent, top):
+    file = tmp_path / "recipe.toml"
+    file.write_text(f'name = "x"\n{top}\n[training]\nbatch_size = 4\n\n[[compress]]\n{INT8}\n')
+    given = compress.parser("zoo compress").parse_args(
+        [str(parent), "--out", str(tmp_path / "small"), "--recipe", str(file)]
+    )
+    recipe = compress.from_file(given)
+    assert (recipe.name, recipe.parent) == ("small", str(parent))
+    assert recipe.corpus == ("other" if "corpus" in top else str(corpus))
+    given.corpus = "mine"
+    assert compress.from_file(given).corpus == "mine"
+
+
+@pytest.mark.parametrize(
+    ("options", "untied"),
+    [
+        ("--untie --int8", 0), ("--untie --prune .5 --prune-roles head --int8", 0),
+        ("--untie --prune .5 --prune-roles recurrent,input --int8", 1), ("--untie --embed low_rank:4 --int8", 0),
+        ("--untie --layers low_rank:4 --head low_rank:4 --int8", 1),
+    ],
+)  # fmt: skip
+def test_the_first_step_that_can_gives_the_head_a_matrix_of_its_own(tmp_path, corpus, parent, options, untied):
+    given = compress.parser("zoo compress").parse_args([*command(parent, corpus, tmp_path), *options.split()])
+    steps = compress.from_options(given).compress
+    assert [step.spec.untie for step in steps if hasattr(step.spec, "untie")] == [
+        place == untied for place in range(len(steps))
+    ]
+
+
+@pytest.mark.parametrize("stage", ["stage", "step"])
+def test_other_texts_than_a_run_began_with_are_refused(tmp_path, corpus, parent, stage):
+    texts = tmp_path / "texts"
+    shutil.copytree(corpus, texts)
+    kept = INT8 + (STAGE if stage == "stage" else "")
+
+    def go():
+        recipe = parse_recipe(text_of(parent, texts, kept), "test")
+        data, model = build.prepare(recipe, None, Path())
+        return pipeline.run_steps(recipe, model, data, tmp_path / "run", "cpu", show=lambda row, before: None)[1]
+
+    assert len(go()) == 2
+    lines = (texts / "train.txt").read_text().splitlines()
+    (texts / "train.txt").write_text("\n".join(reversed(lines)) + "\n")
+    with pytest.raises(RecipeError, match=r"are not those that the run of small began with.*remove the folder"):
+        go()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--untie", "--low-rank", "8"], "--untie is of a step"),
+        (["--prune-roles", "head"], "give both"),
+        (["--recipe", "lstm-200-pruned-ptb", "--fine-tune", "2"], "leave out --fine-tune"),
         ([], "nothing to do"),
         (["--int8", "--int4"], "give one of them"),
         (["--head", "low_rank"], "it takes low_rank:RANK"),

@@ -35,6 +35,8 @@ def test_recipes_of_the_zoo(path: Path):
         ("[[stage]]", "[stage]", "stage is .*; it takes an array of tables"),
         ("hidden_size = 12", "hidden_size = '12'", r"\[model\]: .*hidden_size"),
         ("embedding_size = 12", "embedding_size = 13", r"\[model\]: .*output_projection_size"),
+        ("hidden_size = 12", "hidden_size = 12\nweights = 3", r"\[model\]: weights is 3; write tables"),
+        ("seed = 3", "compress = [3]", r"compress 1 is 3; write tables \[\[compress\]\]"),
         ("seed = 3", "seed =", "is no TOML"),
         ('name = "tiny"', 'name = "../tiny"', "name is '../tiny'; allowed"),
     ],
