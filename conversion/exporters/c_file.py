@@ -7,6 +7,7 @@ vocabulary, M rows, N columns, G groups.
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,11 +21,11 @@ from zoo.layout import prefix_of, read_layout
 from zoo.plain_network import check_plain
 from zoo.tensors import TensorFile
 
-MAGIC, VERSION = b"rnnlm-c", 2
-HEADER, NUMBERS, MATRIX, CORE = "<8s14Ii", "<3I", "<4I", "<5If"
+MAGIC, VERSION = b"rnnlm-c", 3
+HEADER, NUMBERS, MATRIX, CORE = "<8s15Ii", "<3I", "<4I", "<5If"
 KINDS = [np.dtype(kind) for kind in ("<f4", "<f2", "i1", "u1", "<i2", "<i4")]  # by number
 CELLS = ("lstm", "cifg", "gru", "rnn")
-SUM = 20  # where the header has the checksum
+ADLER, SUM = 20, 24  # where the header has the checksums of the arrays and of the plan
 ROWS, WIDEST = 32, 1 << 14  # rows of a block of integers; columns that are summed in 32 bits
 NOTHING = struct.pack(NUMBERS, 0, 0, 0)
 
@@ -166,14 +167,16 @@ def file_of(folder: Path) -> bytes:
     ]
     arrays = writer.arrays
     numbers = [
-        *(VERSION, arrays.start + len(arrays.content), plan_size, 0, CELLS.index(layout.cell), L, layout.vocab_size),
+        *(VERSION, arrays.start + len(arrays.content), plan_size, 0, 0, CELLS.index(layout.cell), L, layout.vocab_size),
         *(layout.embedding_size, layout.hidden_size, layout.projection_size or 0, layout.output_projection_size or 0),
         *(not layout.tie_word_embeddings, len(cores), count, -1 if vocabulary.unk is None else vocabulary.unk),
     ]
     head = struct.pack(HEADER, MAGIC, *numbers) + b"".join([*text, biases.get("lm_head.bias", NOTHING)])
     plan = bytearray(b"".join([head, *per_layer, matrices, *packed]))
+    content = bytes(arrays.start - plan_size) + bytes(arrays.content)
+    plan[ADLER : ADLER + 4] = struct.pack("<I", zlib.adler32(content))
     plan[SUM : SUM + 4] = struct.pack("<I", checksum(plan))
-    return bytes(plan.ljust(arrays.start, b"\0") + arrays.content)
+    return bytes(plan) + content
 
 
 def checksum(plan: bytes | bytearray) -> int:

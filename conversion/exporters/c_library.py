@@ -108,6 +108,7 @@ def loaded(path: Path) -> ctypes.CDLL:
     pointer, size, number = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
     for name, result, arguments in (
         ("open", number, [pointer, pointer, size]),
+        ("verify", number, [pointer]),
         ("error", ctypes.c_char_p, [number]),
         ("vocabulary", number, [pointer]),
         ("state_floats", size, [pointer]),
@@ -143,6 +144,10 @@ class CModel:
         self.vocabulary: int = library.rnnlm_vocabulary(self.address)
         self.state_floats: int = library.rnnlm_state_floats(self.address)
         self._scratch_floats: int = library.rnnlm_scratch_floats(self.address)
+
+    def verify(self) -> None:
+        """CheckpointError where the weights or words are not those that were written; reads all of them."""
+        self.check(self.library.rnnlm_verify(self.address), "the file")
 
     def check(self, code: int, what: str) -> None:
         """CheckpointError for a code that is not 0."""

@@ -19,7 +19,7 @@ enum {
     RNNLM_NOT_A_MODEL,  /* another file, or one of a big-endian machine */
     RNNLM_VERSION,      /* of another version of this code */
     RNNLM_CUT_OFF,      /* the file is longer than what was given */
-    RNNLM_DAMAGED,      /* its numbers contradict each other */
+    RNNLM_DAMAGED,      /* its numbers contradict each other, or its checksums */
     RNNLM_ALIGNMENT,    /* it does not begin at a multiple of 4 bytes */
     RNNLM_TOKEN         /* an id outside the vocabulary */
 };
@@ -34,8 +34,14 @@ typedef struct {
     size_t output, cell, gates, width, train, leaf;
 } rnnlm;
 
-/* Looks a whole file over and opens it. The file stays yours, and has to stay where it is. */
+/* Looks over everything that says where something is, and opens the file. It stays yours, and has to stay where it is.
+ *
+ * The weights are not read: of a mapped file only what a step needs comes into memory.
+ */
 int rnnlm_open(rnnlm *model, const void *file, size_t bytes);
+
+/* Whether the weights and words of an opened file are those that were written: reads all of it, e.g. after a download. */
+int rnnlm_verify(const rnnlm *model);
 
 /* What an error code means. */
 const char *rnnlm_error(int code);

@@ -3,7 +3,7 @@
 
 #include "rnnlm_private.h"
 
-enum { VERSION = 2, LARGEST = 1 << 24, LAYERS = 1 << 10, FLOATS = 1 << F32 | 1 << F16 };
+enum { VERSION = 3, LARGEST = 1 << 24, LAYERS = 1 << 10, FLOATS = 1 << F32 | 1 << F16 };
 enum { WIDEST = 1 << 14 }; /* columns whose products with integers are summed in 32 bits */
 
 static const char MAGIC[8] = "rnnlm-c";
@@ -136,6 +136,7 @@ int rnnlm_open(rnnlm *model, const void *file, size_t bytes)
     uint32_t sum = 2166136261u; /* FNV-1a */
     memset(model, 0, sizeof *model);
     if ((uintptr_t)file % 4) return RNNLM_ALIGNMENT;
+    if (bytes < 1) return RNNLM_CUT_OFF;
     if (memcmp(file, MAGIC, bytes < sizeof MAGIC ? bytes : sizeof MAGIC)) return RNNLM_NOT_A_MODEL;
     if (bytes < sizeof *found) return RNNLM_CUT_OFF;
     if (found->version != VERSION) return RNNLM_VERSION;
@@ -147,6 +148,19 @@ int rnnlm_open(rnnlm *model, const void *file, size_t bytes)
     model->file = byte;
     model->header = found;
     return plan_fits(model) ? RNNLM_OK : RNNLM_DAMAGED;
+}
+
+int rnnlm_verify(const rnnlm *model)
+{
+    enum { PRIME = 65521, SAFE = 5552 }; /* bytes whose sums stay below 2^32 */
+    uint32_t one = 1, two = 0;
+    for (size_t i = model->header->plan; i < model->header->bytes;) {
+        size_t left = model->header->bytes - i, end = i + (left < SAFE ? left : SAFE);
+        for (; i < end; i++) two += one += model->file[i];
+        one %= PRIME;
+        two %= PRIME;
+    }
+    return (two << 16 | one) == model->header->arrays ? RNNLM_OK : RNNLM_DAMAGED;
 }
 
 const char *rnnlm_error(int code)

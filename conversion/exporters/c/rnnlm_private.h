@@ -66,7 +66,8 @@ typedef struct rnnlm_core {
 
 typedef struct rnnlm_header {
     char magic[8];
-    uint32_t version, bytes, plan, checksum; /* plan: bytes before the arrays, of which the checksum is */
+    uint32_t version, bytes, plan;
+    uint32_t arrays, checksum; /* Adler-32 of all after the plan; FNV-1a of the plan, the bytes before the arrays */
     uint32_t cell, layers, vocabulary, embedding, hidden, projection, features, untied, matrices, cores;
     int32_t unknown;                    /* id of <unk>, or -1 */
     Numbers words, starts, order, bias; /* UTF-8, each ended by 0; where they start [V + 1]; ids by strcmp [V] */

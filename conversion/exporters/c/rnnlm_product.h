@@ -13,7 +13,7 @@ static void digits_of(const Core *core, int32_t *restrict value, digit *restrict
     int32_t shift = core->weight.kind == INT4 ? -8 : -SHIFT, low;
     for (size_t column = 0; column < core->columns; column += n, value += n) {
         size_t padded = rnnlm_padded(core, n = rnnlm_width(core, column));
-        for (int d = 0; d < DIGITS; d++) {
+        for (size_t d = 0; d < DIGITS; d++) {
             digit *out = digits + d * plane;
             int32_t sum = 0;
             for (size_t k = 0; k < n; k++) {
@@ -44,10 +44,10 @@ static inline void some_rows(const Core *core, int is_int4, const unsigned char 
         for (const digit *end = x + padded; x < end; x += is_int4 ? 8 : 4, w += 4 * ROWS)
             for (int v = 0; v < AT_ONCE; v++) {
                 weights first = is_int4 ? low_halves(w + v * BYTES) : of_int8(w + v * BYTES);
-                for (int d = 0; d < DIGITS; d++) s[d][v] = accumulate(s[d][v], first, four(x + d * plane));
+                for (size_t d = 0; d < DIGITS; d++) s[d][v] = accumulate(s[d][v], first, four(x + d * plane));
                 if (is_int4) {
                     weights second = high_halves(w + v * BYTES);
-                    for (int d = 0; d < DIGITS; d++) s[d][v] = accumulate(s[d][v], second, four(x + d * plane + 4));
+                    for (size_t d = 0; d < DIGITS; d++) s[d][v] = accumulate(s[d][v], second, four(x + d * plane + 4));
                 }
             }
         for (int v = 0; v < AT_ONCE; v++) {

@@ -32,6 +32,7 @@ int main(int count, char **arguments)
     size_t bytes = 0;
     void *file = contents(path, &bytes);
     int code = file ? rnnlm_open(&model, file, bytes) : RNNLM_OK, ids[BEST];
+    if (file && code == RNNLM_OK) code = rnnlm_verify(&model);
     float *state, *scratch, *logits, log_probs[BEST];
     if (!file || code != RNNLM_OK) {
         fprintf(stderr, "error: %s: %s\n", path, file ? rnnlm_error(code) : "cannot be read; name a file: suggest FILE");

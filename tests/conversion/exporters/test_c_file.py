@@ -1,6 +1,7 @@
 """The file of the C step: its size, its checksum, and that damage to it is seen or harmless."""
 
 import subprocess
+import zlib
 from pathlib import Path
 
 import pytest
@@ -29,10 +30,21 @@ def test_a_tied_embedding_is_stored_once_and_numbers_stay_small(tmp_path):
     assert sizes["dense", True] - sizes["int4", True] == pytest.approx(2 * numbers - rows * two_groups, abs=1500)
 
 
-def test_the_checksum_is_that_of_the_header_and_the_plan(tmp_path):
+def test_the_checksums_are_those_of_the_plan_and_of_the_arrays(tmp_path):
     file = file_of(write_checkpoint(tmp_path / "tiny"))
-    size, plan, found = (int.from_bytes(file[at : at + 4], "little") for at in (12, 16, 20))
-    assert size == len(file) and found == checksum(file[:plan])
+    size, plan, arrays, found = (int.from_bytes(file[at : at + 4], "little") for at in (12, 16, 20, 24))
+    assert size == len(file) and found == checksum(file[:plan]) and arrays == zlib.adler32(file[plan:])
+
+
+def test_damage_to_weights_and_words_is_seen_by_who_reads_them_all(tmp_path, library):
+    words = ["<eos>", *(f"w{number}" for number in range(2999))]
+    file = file_of(write_checkpoint(tmp_path / "tiny", model_of(vocab_size=3000), words=words))
+    plan = int.from_bytes(file[16:20], "little")
+    CModel(library, file).verify()
+    damaged = [file[:at] + bytes([file[at] ^ 1]) + file[at + 1 :] for at in range(len(file) - 1, plan, -997)]
+    for content in [*damaged, file[: len(file) // 2] + bytes(len(file) - len(file) // 2)]:
+        with pytest.raises(CheckpointError, match="is damaged; get it again"):
+            CModel(library, content).verify()
 
 
 @pytest.mark.parametrize(

@@ -53,8 +53,14 @@ def test_export_and_the_example_program(tmp_path, c_compiler):
         assert words == [WORDS[token] for token in best]
         np.testing.assert_allclose(probabilities, np.exp(log_probs[best]), atol=1e-4)
 
+    torn = (here / "model.rnnlm").read_bytes()
+    (tmp_path / "torn").write_bytes(torn[: len(torn) // 2] + bytes(len(torn) - len(torn) // 2))
     (here / "model.rnnlm").write_bytes(b"rnnlm-c\0" + bytes(500))
-    for arguments, says in (([here / "model.rnnlm"], "another version"), ([tmp_path / "none"], "cannot be read")):
+    for arguments, says in (
+        ([here / "model.rnnlm"], "another version"),
+        ([tmp_path / "none"], "cannot be read"),
+        ([tmp_path / "torn"], "is damaged"),
+    ):
         done = subprocess.run([program, *arguments], input="", capture_output=True, text=True)
         assert done.returncode == 2 and says in done.stderr and done.stderr.startswith("error: ")
 
