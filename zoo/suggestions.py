@@ -1,7 +1,8 @@
 """From a text to the words that may follow it, without torch.
 
 The text is read from the start of a line (the model's first input is `<eos>`), a word at a time with carried state.
-A word that the vocabulary does not have is tried in lower case, then it is `<unk>`.
+A word that the vocabulary does not have is tried in lower case, then as a person types: signs apart, in its usual case,
+"don't" as the vocabulary has it; what is not known even so is `<unk>`. The keyboard also minds case and sentences: `zoo keyboard`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 import statistics
 import time
 from collections import deque
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +20,10 @@ from tokenizers import Encoding, Tokenizer
 
 from .errors import CheckpointError, VocabularyError
 from .hub import folder_of
+from .keyboard.vocabulary import Vocabulary
 from .runtime import NumpyModel, best_ids
+from .tokenization import EOS
+from .typed_text import split_words
 
 TIMED = 1000  # steps whose median is `ms_per_word`
 
@@ -110,14 +115,30 @@ class Suggester:
         return self._tokenizer.id_to_token(token) or f"<{token}>"
 
     def _prepare(self, text: str) -> str:
-        """The text with words in lower case where the vocabulary has them only so."""
+        """The text with words as the vocabulary has them, where it has them otherwise than they are typed."""
 
         def known(match: re.Match[str]) -> str:
-            word, lower = match[0], match[0].lower()
-            keep = self._tokenizer.token_to_id(word) is not None or self._tokenizer.token_to_id(lower) is None
-            return word if keep else lower
+            word = match[0]
+            for form in (word, word.lower()):
+                if self._tokenizer.token_to_id(form) is not None:
+                    return form
+            pieces = [piece for typed in split_words(word) for piece in self._pieces(typed)]
+            return " ".join(pieces) if any(self._tokenizer.token_to_id(piece) is not None for piece in pieces) else word
 
         return re.sub(r"\S+", known, text.encode("utf-8", "replace").decode("utf-8"))  # lone surrogates become "?"
+
+    def _pieces(self, typed: str) -> list[str]:
+        """The words of the vocabulary that a typed word or sign is, or the word itself."""
+        if (vocabulary := self._vocabulary) is None:
+            return [typed]
+        form = vocabulary.form(typed, starts=False)
+        return [form if token == vocabulary.unk else vocabulary.words[token] for token in vocabulary.tokens(form)]
+
+    @cached_property
+    def _vocabulary(self) -> Vocabulary | None:
+        """The words as the keyboard reads them; None without `<eos>`."""
+        words = [self._word(token) for token in range(self.model.layout.vocab_size)]
+        return Vocabulary(words) if EOS in words else None
 
     def _encode(self, text: str) -> Encoding:
         """Ids and places of the words."""

@@ -92,6 +92,15 @@ def test_suggest_says_which_words_are_unknown(run, folder):
     assert out.splitlines()[1] == "  (not in the vocabulary, read as <unk>: strange, words)"
 
 
+def test_suggest_reads_a_text_as_it_is_typed(run, folder):
+    rows = [
+        json.loads(run("suggest", text, "--model", folder, "--json")[1])
+        for text in ("w2, W3.", "w2 w3 <eos>", "“w2” zork")
+    ]
+    assert [row["unknown_words"] for row in rows] == [[], [], ["zork"]]
+    assert rows[0]["suggestions"] == rows[1]["suggestions"]
+
+
 def test_suggest_special_words(run, folder):
     _, out, _ = run("suggest", "w2", "--model", folder, "--k", VOCABULARY, "--special", "--json")
     assert {word["word"] for word in json.loads(out)["suggestions"]} == set(WORDS)
