@@ -125,7 +125,7 @@ class Suggester:
             pieces = [piece for typed in split_words(word) for piece in self._pieces(typed)]
             return " ".join(pieces) if any(self._tokenizer.token_to_id(piece) is not None for piece in pieces) else word
 
-        return re.sub(r"\S+", known, text.encode("utf-8", "replace").decode("utf-8"))  # lone surrogates become "?"
+        return re.sub(r"\S+", known, text.encode("utf-8", "surrogatepass").decode("utf-8", "replace"))
 
     def _pieces(self, typed: str) -> list[str]:
         """The words of the vocabulary that a typed word or sign is, or the word itself."""
