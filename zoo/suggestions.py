@@ -2,7 +2,7 @@
 
 The text is read from the start of a line (the model's first input is `<eos>`), a word at a time with carried state.
 A word that the vocabulary does not have is tried in lower case, then as a person types: signs apart, in its usual case,
-"don't" as the vocabulary has it; what is not known even so is `<unk>`. The keyboard also minds case and sentences: `zoo keyboard`.
+"don't" as the vocabulary has it; what is not known even so is `<unk>`. `zoo keyboard` minds sentences too.
 """
 
 from __future__ import annotations
