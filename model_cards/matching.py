@@ -43,7 +43,7 @@ class Row:
 
     @property
     def numbers(self) -> int:
-        """Parameters of its layout, counted as `numbers_of` counts ours."""
+        """Parameters of its layout, counted as ours are."""
         return numbers_in(self.layout)
 
 
@@ -99,11 +99,6 @@ def numbers_in(layout: Layout) -> int:
     return sum(found.values())
 
 
-def numbers_of(facts: Facts) -> int:
-    """As `numbers_in`, of a checkpoint."""
-    return numbers_in(facts.layout)
-
-
 def perplexity(facts: Facts) -> float:
     """Static test perplexity on CORPUS."""
     return facts.quality[CORPUS]["test"]["perplexity"]
@@ -117,7 +112,7 @@ def of_method(name: str, checkpoints: list[Facts], most: float = float("inf")) -
         if CORPUS in facts.quality
         and facts.layout.labels is None
         and _counts_for(name, method(facts.layout, tomllib.loads(facts.recipe)))
-        and numbers_of(facts) <= most
+        and numbers_in(facts.layout) <= most
     ]
     return sorted(found, key=lambda facts: (perplexity(facts), facts.name))
 

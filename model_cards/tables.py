@@ -13,7 +13,7 @@ from . import thesis
 from .facts import SPLITS, Facts, card_of, derived, gather, gather_derived
 from .frontier import frontier
 from .latency import OURS, PHONE, device_of
-from .matching import Row, differs, numbers_of, of_method, perplexity, rows
+from .matching import Row, differs, numbers_in, of_method, perplexity, rows
 
 COMMAND = "python -m model_cards.tables"
 ROOT = Path(__file__).parents[1]
@@ -90,7 +90,7 @@ def _ours(row: Row, checkpoints: list[Facts], device: str) -> list[str]:
     return [
         f"[{facts.name}]",
         f"{facts.size['bytes'] / 1e6:.2f}",
-        f"{numbers_of(facts):,}",
+        f"{numbers_in(facts.layout):,}",
         f"{perplexity(facts):.2f}",
         "yes" if perplexity(facts) < row.printed["test_perplexity"] else "no",
         _predicted(facts),
@@ -156,10 +156,17 @@ def by_method(checkpoints: list[Facts]) -> str:
                 f"{row.printed['test_perplexity']:g}",
                 f"[{facts.name}]",
             ]
-            cells += [f"{numbers_of(facts):,}", f"{perplexity(facts):.2f}"]
+            cells += [f"{numbers_in(facts.layout):,}", f"{perplexity(facts):.2f}"]
         elif others := of_method(name, checkpoints):
             facts = others[0]
-            cells += ["none yet", NONE, NONE, f"[{facts.name}]", f"{numbers_of(facts):,}", f"{perplexity(facts):.2f}"]
+            cells += [
+                "none yet",
+                NONE,
+                NONE,
+                f"[{facts.name}]",
+                f"{numbers_in(facts.layout):,}",
+                f"{perplexity(facts):.2f}",
+            ]
         else:
             cells += ["none yet", NONE, NONE, "recipe only, not trained", NONE, NONE]
         lines.append(f"| {' | '.join(cells)} |")

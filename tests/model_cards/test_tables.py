@@ -14,7 +14,7 @@ from conversion.recipe import read_recipe
 from model_cards import tables, thesis
 from model_cards.facts import Facts, derived, gather_derived
 from model_cards.frontier import frontier
-from model_cards.matching import differs, method, numbers_of, of_method, rows
+from model_cards.matching import differs, method, numbers_in, of_method, rows
 from zoo.counts import parameters_of
 from zoo.errors import CheckpointError
 from zoo.layout import layout_of
@@ -104,14 +104,14 @@ def test_best_of_a_method_with_no_more_parameters():
     other = facts("other", config(100, 50, projection_size=50), 70)
     assert [one.name for one in of_method("LSTM", [small, large, other])] == ["large", "small"]
     assert of_method("LSTM", [small, large, other], row("LSTM 200-200").numbers) == [small]
-    assert of_method("LSTM", [large], numbers_of(large) - 1) == []
+    assert of_method("LSTM", [large], numbers_in(large.layout) - 1) == []
 
 
-def test_pruned_networks_are_counted_by_what_is_left():
+def test_pruned_networks_are_counted_by_what_is_stored():
     assert row("LSTM 200-200 pruning output layer 90% with additional training").numbers == 2_851_600
     found = facts("pruned", config(200, weights=PRUNED), 90)
-    found.size["nonzeros"] = 7
-    assert numbers_of(found) == 7
+    found.size["nonzeros"] = 7  # of matrices that are not sparse zeros count
+    assert numbers_in(found.layout) == 2_851_600
 
 
 def test_a_row_with_ours_and_one_without():

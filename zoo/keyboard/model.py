@@ -8,11 +8,13 @@ import numpy as np
 
 from ..errors import CheckpointError
 from ..hub import folder_of, verify
+from ..layout import read_layout
 from ..runtime import State
 from .engines import Engine, open_engine
 from .lexicon import Lexicon
 from .vocabulary import Vocabulary
 
+SUGGESTED = "next words are suggested by"
 DEFAULT = "keyboard-medium"  # the checkpoint of a keyboard for which none is named
 
 
@@ -31,6 +33,7 @@ class KeyboardModel:
     def __init__(self, name: str | Path | None = None, engine: str = "numpy"):
         folder = folder_of(DEFAULT if name is None else name)
         verify(folder)
+        read_layout(folder).check_language_model(folder.resolve().name, SUGGESTED)
         self._open(folder.resolve().name, Vocabulary.read(folder), open_engine(engine, folder))
 
     @classmethod
@@ -41,7 +44,7 @@ class KeyboardModel:
         return model
 
     def _open(self, name: str, vocabulary: Vocabulary, engine: Engine) -> None:
-        engine.layout.check_language_model(name, "next words are suggested by")
+        engine.layout.check_language_model(name, SUGGESTED)
         if len(vocabulary.words) != engine.layout.vocab_size:
             raise CheckpointError(
                 f"the vocabulary has {len(vocabulary.words)} words and the model {engine.layout.vocab_size}; "
