@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import shlex
 import shutil
 import sys
@@ -24,7 +23,8 @@ from .build import build, prepare
 from .interruption import Interrupted
 from .pipeline import plan
 from .recipe import NAME, Recipe, parse_recipe, read_recipe
-from .step_options import FORMS, steps_of, table
+from .recipe_text import has_key, with_key
+from .step_options import FORMS, STEP_OPTIONS, steps_of, table
 
 TUNING = """
 [[compress.stage]]
@@ -137,11 +137,11 @@ def from_file(given: argparse.Namespace) -> Recipe:
     if not read.compress:
         raise RecipeError(f"{given.recipe} has no [[compress]]; to train it: python -m conversion.build {read.name}")
     wanted = {"name": given.out.name, "parent": given.parent}
-    if given.corpus is not None or not re.search(_key("corpus"), _top(read.text)):
+    if given.corpus is not None or not has_key(read.text, "corpus"):
         wanted["corpus"] = corpus_of(given)
     text = read.text
     for key, value in wanted.items():
-        text = _with_key(text, key, value)
+        text = with_key(text, key, value)
     recipe = parse_recipe(text, given.recipe)
     for key, value in wanted.items():
         if getattr(recipe, key) != value:
@@ -152,26 +152,6 @@ def from_file(given: argparse.Namespace) -> Recipe:
 def corpus_of(given: argparse.Namespace) -> str:
     """The corpus that is given, or the one that the parent was trained on (CheckpointError: it does not say)."""
     return trained_on(folder_of(given.parent)) if given.corpus is None else given.corpus
-
-
-def _key(name: str) -> str:
-    """A pattern for the line of a key of TOML."""
-    return rf"""(?m)^[ \t]*["']?{name}["']?[ \t]*=.*$"""
-
-
-def _top(text: str) -> str:
-    """A text of TOML up to its first table."""
-    return re.split(r"(?m)^[ \t]*\[", text, maxsplit=1)[0]
-
-
-def _with_key(text: str, name: str, value: str) -> str:
-    """A text of TOML with a key at its top."""
-    top, line = _top(text), f"{name} = {json.dumps(value)}"
-    changed, count = re.subn(_key(name), lambda _: line, top, count=1)
-    return (changed if count else f"{line}\n{top}") + text[len(top) :]
-
-
-STEP_OPTIONS = ("keep_units", "low_rank", "layers", "embed", "head", "untie", "prune", "int8", "int4")
 
 
 def from_options(given: argparse.Namespace) -> Recipe:

@@ -21,12 +21,12 @@ from zoo.hub import folder_of
 from zoo.loading import load
 from zoo.modeling_rnnlm import RnnLmForCausalLM
 from zoo.tokenization import words_by_id
+from zoo.writing import write_atomically
 
 from .crew import Crew
 from .interruption import Interrupted, requests_to_stop
 from .objective import Soft, product_dtype
 from .recipe import Recipe
-from .state import write_atomically
 
 FORMAT = 1  # of the files; to be raised when the same teachers would give others
 FOLDER = "_soft-targets"  # beside the runs; no recipe can have this name

@@ -16,12 +16,12 @@ from tqdm import tqdm
 
 from zoo.corpora import Corpus
 from zoo.errors import RecipeError
+from zoo.writing import write_atomically
 
 from .crew import Crew
 from .distillation import FOLDER, STRIPES, SoftTargets, Teacher, key_of, load_teachers, soft_targets
 from .interruption import Interrupted, requests_to_stop
 from .recipe import Recipe
-from .state import write_atomically
 
 FORMAT = 1  # of the files; to be raised when the same teachers would draw another text
 

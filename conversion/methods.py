@@ -8,6 +8,7 @@ from . import bayes, low_rank, prune, prune_units, quantize, shared_projection, 
 
 # Each has `Spec`, `plan(config, spec) -> config`, `compress(model, spec, data) -> model`, and where fine-tuning comes
 # before the conversion, `prepare(model, spec, data) -> model`, what it starts from, and `constraint(spec)`.
+# `NEEDS_STAGES`: why a step of it without stages is refused.
 METHODS: dict[str, ModuleType] = {
     "shared_projection": shared_projection,
     "prune_units": prune_units,

@@ -23,6 +23,7 @@ from zoo.configuration_rnnlm import RnnLmConfig
 from zoo.corpora import Corpus
 from zoo.counts import count, total
 from zoo.errors import RecipeError
+from zoo.writing import write_atomically
 
 from .classification import train_reviews
 from .constraint import Together
@@ -30,7 +31,6 @@ from .matrices import Model, score_of, spec_of
 from .methods import METHODS
 from .recipe import RATES, Recipe, Step
 from .resume import other_texts
-from .state import write_atomically
 from .streams import Stripes
 from .table import print_row
 from .tasks import Data, fingerprint, model_class, narrowed, validation_quality
@@ -51,8 +51,8 @@ def plan(recipe: Recipe, config: RnnLmConfig, score: int = 0) -> RnnLmConfig:
     """
     for number, step in enumerate(recipe.compress, 1):
         try:
-            if step.method == "bayes" and not step.stage:
-                raise RecipeError("it sparsifies by training; give the step a table [[compress.stage]]")
+            if not step.stage and (why := getattr(METHODS[step.method], "NEEDS_STAGES", None)):
+                raise RecipeError(why)
             planner = METHODS[step.method].plan
             config = planner(config, step.spec, score) if step.method == "bayes" else planner(config, step.spec)
         except RecipeError as error:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from .state import write_atomically
+from zoo.writing import write_atomically
 
 
 class Progress:

@@ -24,6 +24,7 @@ from zoo.corpora import Corpus
 from zoo.counts import parameters_of
 from zoo.errors import RecipeError, ZooError
 from zoo.layout import layout_of
+from zoo.writing import write_atomically
 
 from .build import prepare
 from .crew import Crew
@@ -32,7 +33,6 @@ from .interruption import Interrupted, requests_to_stop
 from .pipeline import run_steps
 from .recipe import RECIPES, Recipe, read_recipe
 from .space import Space, drawn, read_space
-from .state import write_atomically
 from .train import Trainer
 
 STARTUP = 5  # trials before any is cut short

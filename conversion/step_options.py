@@ -8,6 +8,7 @@ from typing import Any
 
 from zoo.errors import RecipeError
 
+STEP_OPTIONS = ("keep_units", "low_rank", "layers", "embed", "head", "untie", "prune", "int8", "int4")
 FORMS = "low_rank:RANK, tensor_train:ORDER,RANK or tensor_train:ROWxMODES/COLUMNxMODES/RANKS"
 
 

@@ -12,8 +12,7 @@ from typing import Any
 from transformers.utils import logging
 
 from zoo.errors import ZooError
-
-from ..state import write_atomically
+from zoo.writing import write_atomically
 
 
 def parser(program: str, about: str | None, corpus: bool = True) -> argparse.ArgumentParser:

@@ -6,7 +6,6 @@ python -m conversion.ablations.seeds tt-lstm-256-ptb --seeds 2 --data DIR --out 
 from __future__ import annotations
 
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from ..build import build
 from ..checkpoint import provenance
 from ..interruption import Interrupted
 from ..recipe import Recipe, parse_recipe
+from ..recipe_text import with_key
 from .command import parser, write_table
 
 PROGRAM = "conversion.ablations.seeds"
@@ -60,8 +60,8 @@ def table(folder: Path, seeds: tuple[int, ...], data: str | None, runs: Path, de
 
 def with_seed(recipe: Recipe, seed: int) -> Recipe:
     """The same recipe under another seed and a name that says so."""
-    text = re.sub(r"(?m)^(name|seed)\s*=.*\n", "", recipe.text)
-    return parse_recipe(f'name = "{recipe.name}-seed-{seed}"\nseed = {seed}\n{text}', f"{recipe.name} with seed {seed}")
+    text = with_key(with_key(recipe.text, "name", f"{recipe.name}-seed-{seed}"), "seed", seed)
+    return parse_recipe(text, f"{recipe.name} with seed {seed}")
 
 
 def _row(seed: int, folder: Path) -> dict[str, Any]:

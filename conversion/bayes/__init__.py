@@ -3,6 +3,6 @@
 The method `bayes` of recipes: `Spec`, `plan`, `prepare`, `constraint`, `compress`, as all methods have them.
 """
 
-from .method import Spec, compress, constraint, plan, prepare
+from .method import NEEDS_STAGES, Spec, compress, constraint, plan, prepare
 
-__all__ = ["Spec", "compress", "constraint", "plan", "prepare"]
+__all__ = ["NEEDS_STAGES", "Spec", "compress", "constraint", "plan", "prepare"]

@@ -24,6 +24,8 @@ from .shrink import shrink
 from .spec import Spec
 from .variational import Variational, exchange
 
+NEEDS_STAGES = "it sparsifies by training; give the step a table [[compress.stage]]"
+
 
 def plan(config: RnnLmConfig, spec: Spec, score: int = 0) -> RnnLmConfig:
     """The config that training starts from; what is left after it is known at its end only.
@@ -76,7 +78,7 @@ def compress(model: Any, spec: Spec, data: Any = None) -> Any:
     """
     latents: Latents | None = getattr(model, "variational", None)
     if latents is None:
-        raise RecipeError("bayes sparsifies by training; give the step a table [[compress.stage]]")
+        raise RecipeError(f"bayes: {NEEDS_STAGES}")
     latents.spec = spec
     model = model.eval()
     parameters = {name: parameter_of(model, name) for name in latents.names}

@@ -6,7 +6,7 @@ and by alphabet. Letters: V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -59,16 +59,13 @@ def shown(word: str, prefix: str, starts: bool) -> str:
     return word
 
 
-def candidates(
-    model: KeyboardModel, mixed: Mixed, prefix: str, allowed: np.ndarray, blocked: Collection[str], k: int
-) -> Iterator[Candidate]:
-    """Words that may be meant, best first, at least k that differ in more than case where there are as many.
+def candidates(model: KeyboardModel, mixed: Mixed, prefix: str, allowed: np.ndarray, k: int) -> Iterator[Candidate]:
+    """Words that may be meant, best first, at least k of the vocabulary that differ in more than case, if it has them.
 
     Args:
-        allowed: [V], whether a word may be suggested.
-        blocked: words, as `folded` gives them, that may not.
+        allowed: [V], whether a word of the vocabulary may be suggested; a person's own come in any case.
     """
-    own = [(word, score) for word, score in mixed.own if folded(word) not in blocked]
+    own = list(_matching(mixed.own, prefix) if prefix else mixed.own)
     if not prefix:
         scores = np.where(allowed, mixed.log_probs, -np.inf)
         ids, costs = best_ids(scores, min(k * model.lexicon.twins, len(scores))), None
@@ -77,7 +74,6 @@ def candidates(
         ids, slips = model.lexicon.matches(prefix)
         kept = allowed[ids]
         ids, costs = ids[kept], slips[kept]
-        own = list(_matching(own, prefix))
     return _sorted(model, mixed, ids, costs, own)
 
 

@@ -171,9 +171,11 @@ class Keyboard:
             raise ZooError(f"k is {k!r}; a keyboard suggests 1 to {MOST} words at once")
         mixed, found = self._mixture(), list[Suggestion]()
         texts, best = {straight(prefix)}, dict[str, float]()  # best: score of a word in its likeliest case
-        for candidate in candidates(self.model, mixed, prefix, self._allowed, self._blocked, k):
+        for candidate in candidates(self.model, mixed, prefix, self._allowed, k):
+            if (key := folded(candidate.word)) in self._blocked:
+                continue  # a person's own word
             text = shown(candidate.word, prefix, self._point.starts)
-            worse = best.setdefault(folded(candidate.word), candidate.score) - candidate.score
+            worse = best.setdefault(key, candidate.score) - candidate.score
             if text not in texts and worse <= TWIN:
                 texts.add(text)
                 transform = Transform(len(prefix), f"{text} ")

@@ -14,6 +14,7 @@ from typing import IO
 
 from ..errors import ZooError
 from ..typed_text import is_word, straight
+from ..writing import write_atomically
 from .blocklist import BLOCKED
 from .engines import ENGINES
 from .model import DEFAULT
@@ -139,9 +140,8 @@ def _kept(personal: Personal, given: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(personal.export(), ensure_ascii=False) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        text = json.dumps(personal.export(), ensure_ascii=False) + "\n"
+        write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:

@@ -17,12 +17,10 @@ export function shown(word, prefix, starts) {
 
 /**
  * Words that may be meant, best first: {word, score, source}.
- * @param {boolean[]} allowed of every id, whether the word may be suggested.
- * @param {Set<string>} blocked words, as `folded` gives them, that may not.
+ * @param {boolean[]} allowed of every id, whether the word may be suggested; a person's own come in any case.
  */
-export function candidates(model, mixed, prefix, allowed, blocked, k) {
-  let own = mixed.own.filter(([word]) => !blocked.has(folded(word)));
-  let found;
+export function candidates(model, mixed, prefix, allowed, k) {
+  let own = mixed.own, found;
   if (prefix) {
     found = model.lexicon.matches(prefix).filter(([id]) => allowed[id]);
     const start = folded(prefix);

@@ -85,8 +85,9 @@ export class Keyboard {
   suggest(prefix = "", k = 3) {
     const mixed = this.mixture(), found = [];
     const texts = new Set([straight(prefix)]), best = new Map(); // best: score of a word in its likeliest case
-    for (const { word, score, source } of candidates(this.model, mixed, prefix, this.allowed, this.blocked, k)) {
+    for (const { word, score, source } of candidates(this.model, mixed, prefix, this.allowed, k)) {
       const key = folded(word), text = shown(word, prefix, this.point.starts);
+      if (this.blocked.has(key)) continue; // a person's own word
       if (!best.has(key)) best.set(key, score);
       if (texts.has(text) || best.get(key) - score > TWIN) continue;
       texts.add(text);
