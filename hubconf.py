@@ -46,7 +46,7 @@ def _entry_point(row):
     name_of_class = "RnnLmForSequenceClassification" if classifies else "RnnLmForCausalLM"
 
     def load(weights: str | None = "DEFAULT"):
-        name, _, version = (weights or "").partition("@")
+        name, _, version = (weights if isinstance(weights, str) else "").partition("@")
         if weights not in (None, "DEFAULT", row.name) and (name != row.name or not version):
             raise _module("errors").CheckpointError(
                 f"weights={weights!r} is not known; allowed: 'DEFAULT' or {row.name!r} (trained), "
@@ -79,8 +79,8 @@ def tokenizer(name: str):
     """The word-level tokenizer of a checkpoint.
 
     Args:
-        name: a name of the catalog, e.g. "lstm-200-ptb", a version of it ("lstm-200-ptb@v1"), a folder, or
-            "owner/name@revision" on the Hub.
+        name: a name of the catalog, e.g. "lstm-200-ptb" (or "lstm_200_ptb"), a version of it ("lstm-200-ptb@v1"), a
+            folder, or "owner/name@revision" on the Hub.
 
     Returns:
         PreTrainedTokenizerFast.
@@ -88,7 +88,8 @@ def tokenizer(name: str):
     Raises:
         CheckpointError: no checkpoint has this name, or its files are damaged.
     """
-    folder = _module("hub").folder_of(name)
+    names = {_re.sub(r"\W", "_", row.name): row.name for row in _module("catalog").entries().values()}
+    folder = _module("hub").folder_of(names.get(name, name))  # also by the name of its entry point
     _module("hub").verify(folder)
     return _importlib.import_module("transformers").PreTrainedTokenizerFast.from_pretrained(folder)
 
@@ -98,7 +99,7 @@ def keyboard(name: str | None = None, engine: str = "numpy"):
 
     Args:
         name: as of `tokenizer`; None: the default of keyboards.
-        engine: what computes: "numpy", "torch", "onnx" or "opencl".
+        engine: what computes: "numpy", "torch", "onnx", "onnx-fp16", "onnx-int8", "opencl" or "c".
 
     Returns:
         zoo.keyboard.Keyboard.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,10 @@ from zoo.adapting import NAMES, score_adapting, settings_of, splits_for, summary
 from zoo.corpora import load_corpus
 from zoo.errors import CheckpointError
 from zoo.evaluation import language_corpus
+from zoo.layout import read_layout
 from zoo.loading import load
 
-from .report import corpus_name, cpu_name, name_of, sha256_of, versions, write
+from .report import corpus_name, cpu_name, name_of, read, sha256_of, versions, write
 
 KINDS = tuple(NAMES)
 SPLITS = ("valid", "test")
@@ -44,7 +44,8 @@ def add_adapting(
     name, corpus = name_of(str(folder)), corpus or language_corpus(folder)
     short = corpus_name(corpus)
     path, sha256 = out / name / f"{short}.json", sha256_of(folder)
-    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    read_layout(folder).check_language_model(name, "dynamic evaluation and a neural cache are of")
+    before = read(path)
     if before.get("sha256") != sha256:
         raise CheckpointError(
             f"{path} has no static numbers of these weights; measure them first: python -m bench.quality {name}"

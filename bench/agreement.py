@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,16 +15,18 @@ from tqdm import tqdm
 
 from zoo.corpora import load_corpus
 from zoo.errors import ZooError
+from zoo.evaluation import language_corpus
 from zoo.hub import folder_of
 
-from .opencl.devices import describe, device_of
+from .opencl.devices import alone, describe, device_of
 from .opencl.model import STORAGES, OpenClModel
-from .report import RESULTS, corpus_name, name_of, sha256_of, slug, versions, write
+from .report import RESULTS, check_out, corpus_name, name_of, read, sha256_of, slug, told, versions, write
 
 if TYPE_CHECKING:
     import pyopencl
 
 WORDS = 5000
+STORED = ["stored", "fp32"]
 TOP = 3
 WINDOW = 250  # words that torch reads at once
 
@@ -105,10 +107,8 @@ def measure(
 
 def torch_perplexity(path: Path, sha256: str) -> float | None:
     """What `bench.quality` found for the test split of the same weights; None where it has not been run."""
-    if not path.is_file():
-        return None
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return found["test"]["perplexity"] if found["sha256"] == sha256 and "test" in found else None
+    found = read(path)
+    return found["test"]["perplexity"] if found.get("sha256") == sha256 and "test" in found else None
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -116,43 +116,62 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.agreement", description=__doc__)
     parser.add_argument("checkpoint", nargs="+", help="name of a shipped checkpoint, folder, or owner/name on the Hub")
     parser.add_argument("--device", help="part of the name of an OpenCL device (default: PYOPENCL_CTX, or the first)")
-    parser.add_argument("--storage", nargs="+", choices=STORAGES, default=["stored", "fp32"], help="of stored floats")
-    parser.add_argument("--corpus", default="ptb", help="ptb, wikitext-2, a folder, a text file or hub:owner/name")
+    parser.add_argument("--storage", nargs="+", choices=STORAGES, default=STORED, help="of stored floats")
+    parser.add_argument(
+        "--corpus", help="as zoo evaluate takes it (default: the public one that the checkpoint was trained on)"
+    )
     parser.add_argument("--data", metavar="DIR", help="folder of the corpus (default: environment variable ZOO_DATA)")
     parser.add_argument("--words", type=int, default=WORDS, help=f"compared one by one (default: {WORDS})")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of results (default: bench/results)")
+    parser.add_argument("--replace", action="store_true", help="write over a result of more words")
     given = parser.parse_args(arguments)
-    try:
+
+    def run() -> int:
         if given.words < 1:
             raise ZooError(f"--words is {given.words}; give at least 1")
+        check_out(given.out)
+        alone()
         device = device_of(given.device)
         for checkpoint in given.checkpoint:
             name, folder = name_of(checkpoint), folder_of(checkpoint)
+            sha256, path = sha256_of(folder), given.out / name / f"opencl-{slug(device.name)}.json"
+            before = read(path)
+            if before.get("sha256") == sha256 and before.get("words", 0) > given.words and not given.replace:
+                raise ZooError(f"{path} has {before['words']:,} words, more than --words; give --out, or --replace")
+            corpus = given.corpus or language_corpus(folder)
             found = measure(
-                folder, device, given.corpus, given.data, given.storage, given.words, progress=sys.stderr.isatty()
+                folder, device, corpus, given.data, given.storage, given.words, progress=sys.stderr.isatty()
             )
-            sha256 = sha256_of(folder)
             for row in found["storages"].values():
                 row["torch_perplexity"] = torch_perplexity(given.out / name / f"{found['corpus']}.json", sha256)
-            other = "" if found["corpus"] == "ptb" else f" --corpus {found['corpus']}"
             known = {
                 "name": name,
                 "sha256": sha256,
-                "command": f"python -m bench.agreement {name}{other} --data DIR",
+                "command": command_of(name, found["corpus"], given),
                 "device": describe(device),
                 "versions": versions(),
             }
-            write(given.out / name / f"opencl-{slug(device.name)}.json", known | found)
+            write(path, known | found)
             for storage, row in found["storages"].items():
                 print(
-                    f"{name} {storage}: same three best words at {row['same_top3']:.2%} of {found['words']:,} words, "
-                    f"logits within {row['max_logit_difference']:.2g}, perplexity {row['perplexity']:.3f} "
+                    f"{name} {storage}, {found['corpus']}: same three best words at {row['same_top3']:.2%} of "
+                    f"{found['words']:,} words, logits within {row['max_logit_difference']:.2g}, perplexity "
+                    f"{row['perplexity']:.3f} "
                     f"(torch: {row['torch_perplexity'] or 'not measured, type python -m bench.quality'})"
                 )
-    except (ZooError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return 0
+
+    return told(run)
+
+
+def command_of(name: str, corpus: str, given: argparse.Namespace) -> str:
+    """What to type for the same measurement elsewhere."""
+    words = ["python", "-m", "bench.agreement", name]
+    words += [] if corpus == "ptb" else ["--corpus", corpus]
+    words += [] if given.words == WORDS else ["--words", str(given.words)]
+    words += [] if given.storage == STORED else ["--storage", *given.storage]
+    words += ["--device", given.device] if given.device else []
+    return shlex.join([*words, "--data"]) + " DIR"
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .contenders import CONTENDERS
+from .opencl.devices import pocl
 
 ROOT = Path(__file__).resolve().parent.parent
 # Seconds that a contender may take for an answer.
@@ -152,7 +153,6 @@ def _environment(threads: int, folder: Path) -> dict[str, str]:
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     found = {**os.environ, **dict.fromkeys(THREADS, str(threads)), "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
     if "POCL_DEVICES" not in os.environ:  # `basic` computes on the caller's thread, without waking another
-        alone = threads == 1 or (folder / "model.safetensors").stat().st_size < SHARED_WORK
-        found["POCL_DEVICES"] = "basic" if alone else "pthread"
-        found["POCL_MAX_PTHREAD_COUNT"] = str(threads)
+        shared = threads > 1 and (folder / "model.safetensors").stat().st_size >= SHARED_WORK
+        found |= pocl(threads) | ({} if shared else {"POCL_DEVICES": pocl(1)["POCL_DEVICES"]})
     return found

@@ -10,6 +10,7 @@ import json
 import os
 import shlex
 import statistics
+import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -21,30 +22,34 @@ import numpy as np
 from zoo.catalog import LANGUAGE, entries
 from zoo.corpora import load_corpus
 from zoo.errors import CorpusError, ZooError
+from zoo.evaluation import language_corpus
 from zoo.hub import folder_of, verify
 from zoo.layout import read_layout
 
+from .children import ROOT, cores_for
 from .contenders import CONTENDERS, OURS, TOP, chosen
 from .latency_table import table
-from .report import RESULTS, cpu_name, name_of, sha256_of, slug, versions, write
+from .report import RESULTS, check_out, corpus_name, cpu_name, name_of, read, sha256_of, slug, told, versions, write
 from .rounds import Contest, Measured, Protocol, has_torch
 
 USABLE = 0.9  # agreement from which a peer may be what the others are compared with
 
 
-def text_of(folder: Path, data: str | None, length: int) -> tuple[list[int], str]:
-    """The first ids of the PTB test text, or random ones where it is not there; and which of the two.
+def text_of(folder: Path, data: str | None, length: int, corpus: str | None = None) -> tuple[list[int], str]:
+    """The first ids of a test text, or random ones where no text is at hand; and which of the two.
+
+    Args:
+        corpus: None: the public one that the checkpoint was trained on, else ptb.
 
     Raises:
-        CorpusError: `data` has no such text.
+        CorpusError: a corpus or a folder of corpora is named that has no such text.
     """
-    if data is not None or os.environ.get("ZOO_DATA"):
-        try:
-            ids = load_corpus("ptb", data, tokenizer=vocabulary_of(folder), splits=("test",)).splits["test"]
-            return ids[:length].tolist(), "ptb, test, its first tokens"
-        except CorpusError:
-            if data is not None:
-                raise
+    if corpus is not None or data is not None or os.environ.get("ZOO_DATA"):
+        corpus = corpus or language_corpus(folder)
+        ids = load_corpus(corpus, data, tokenizer=vocabulary_of(folder), splits=("test",)).splits["test"]
+        if len(ids) < length:
+            raise CorpusError(f"{corpus} has {len(ids):,} words and {length:,} are needed; give a longer --corpus")
+        return ids[:length].tolist(), f"{corpus_name(corpus)}, test, its first tokens"
     return np.random.default_rng(0).integers(0, read_layout(folder).vocab_size, length).tolist(), "random ids, seed 0"
 
 
@@ -63,6 +68,7 @@ def measure(
     data: str | None = None,
     interpreters: dict[str, Path] | None = None,
     environment: dict[str, str] | None = None,
+    corpus: str | None = None,
 ) -> dict[str, Any]:
     """Times contenders on one checkpoint.
 
@@ -71,10 +77,12 @@ def measure(
     """
     if protocol.threads < 1 or protocol.passes < 1:
         raise ZooError(f"threads is {protocol.threads} and passes {protocol.passes}; give at least 1 of each")
+    if (cores := len(cores_for(protocol.threads))) and cores < protocol.threads:
+        raise ZooError(f"threads is {protocol.threads} and this machine has {cores} processors; allowed: 1 to {cores}")
     folder = Path(folder)
     verify(folder)
     read_layout(folder).check_language_model(folder.name, "latency is measured of")
-    tokens, text = text_of(folder, data, max(protocol.warm_up + protocol.timed, protocol.checked))
+    tokens, text = text_of(folder, data, max(protocol.warm_up + protocol.timed, protocol.checked), corpus)
     contest = Contest(folder, work, protocol, interpreters or {}, environment or {})
     contest.run(chosen(names), tokens)
     milliseconds = {name: summary(measured) for name, measured in contest.found.items()}
@@ -84,9 +92,9 @@ def measure(
         if not name.startswith(OURS) and measured.top3_agreement >= USABLE
     ]
     base = min(usable, key=lambda name: milliseconds[name]["median"], default=None)
-    gpus = [m.description["device"] for m in contest.found.values() if m.description.get("device_type") == "gpu"]
     return {
-        "device": gpus[0] if gpus else cpu_name(),
+        "device": device_name({name: measured.description for name, measured in contest.found.items()}),
+        "cpu": cpu_name(),
         "versions": versions(),
         "text": text,
         "protocol": {"batch": 1, "top": TOP, **asdict(protocol)},
@@ -101,6 +109,13 @@ def measure(
         "ratios": {} if base is None else {n: ratio(m, contest.found[base]) for n, m in contest.found.items()},
         "skipped": contest.skipped,
     }
+
+
+def device_name(found: dict[str, dict[str, Any]]) -> str:
+    """What a result is of: the device of the OpenCL step; without one the GPU of any contender, else the CPU."""
+    ours = {name: described for name, described in found.items() if name.startswith(OURS)} or found
+    gpus = [described["device"] for described in ours.values() if described.get("device_type") == "gpu"]
+    return gpus[0] if gpus else cpu_name()
 
 
 def memory_in_torch(folder: Path) -> dict[str, int]:
@@ -153,6 +168,7 @@ def command_of(name: str, given: argparse.Namespace) -> str:
     for option, usual in (("threads", 1), ("passes", 1), ("device", None)):
         value = getattr(given, option)
         words += [f"--{option}", str(value)] if value != usual else []
+    words += ["--corpus", corpus_name(given.corpus)] if given.corpus else []
     return shlex.join(words) + (" --data DIR" if given.data or os.environ.get("ZOO_DATA") else "")
 
 
@@ -176,37 +192,81 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1, help="threads of each contender (default: 1)")
     parser.add_argument("--passes", type=int, default=1, help="how often all is timed; medians are told (default: 1)")
     parser.add_argument("--device", help="part of the name of an OpenCL device (default: PYOPENCL_CTX, or the first)")
-    parser.add_argument("--data", help="folder of the PTB corpus (default: ZOO_DATA; without it random ids are read)")
+    parser.add_argument("--corpus", help="whose test text is read (default: the public one of the training, else ptb)")
+    parser.add_argument("--data", help="folder of the corpora (default: ZOO_DATA; without it random ids are read)")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of results (default: bench/results)")
     parser.add_argument("--work", type=Path, help="folder of what is made of the checkpoints (default: in ZOO_CACHE)")
     parser.add_argument(
         "--python", action="append", default=[], metavar="NAME=PATH", help="another interpreter, e.g. litert=PATH"
     )
+    parser.add_argument("--replace", action="store_true", help="write over a result that has more contenders")
     given = parser.parse_args(arguments)
     cache = Path(os.environ.get("ZOO_CACHE") or "~/.cache/rnnlm-zoo").expanduser()
     environment = {"RNNLM_OPENCL_DEVICE": given.device} if given.device else {}
-    try:
-        shipped = [name for name, row in entries().items() if row.task == LANGUAGE]
+
+    def run() -> int:
+        shipped = [name for name, row in entries().items() if row.task == LANGUAGE and row.folder.is_dir()]
         checkpoints = shipped if given.all else given.checkpoint
         if not checkpoints:
             raise ZooError("no checkpoint was given; name one, or give --all")
-        chosen(given.backend)
+        names = chosen(given.backend)
+        check_out(given.out)
+        check_device(given.device, names, environment)
         interpreters, folders = interpreters_of(given.python), {name: folder_of(name) for name in checkpoints}
         protocol = Protocol(threads=given.threads, passes=given.passes)
+        failed = []
         for checkpoint, folder in folders.items():
             name, work = name_of(checkpoint), (given.work or cache / "bench") / name_of(checkpoint)
-            found = measure(folder, given.backend, protocol, work, given.data, interpreters, environment)
-            result = {"name": name, "sha256": sha256_of(folder), "command": command_of(name, given), **found}
-            threads = "" if given.threads == 1 else f"-{given.threads}-threads"
-            write(given.out / name / f"latency-{slug(result['device'])}{threads}.json", result)
-            print(table(result))
-    except (ZooError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; nothing was written of the checkpoint that was being measured", file=sys.stderr)
-        return 130
-    return 0
+            try:
+                found = measure(
+                    folder, given.backend, protocol, work, given.data, interpreters, environment, given.corpus
+                )
+                result = {"name": name, "sha256": sha256_of(folder), "command": command_of(name, given), **found}
+                threads = "" if given.threads == 1 else f"-{given.threads}-threads"
+                print(table(result), flush=True)
+                keep(given.out / name / f"latency-{slug(result['device'])}{threads}.json", result, work, given.replace)
+            except (ZooError, OSError) as error:
+                if len(folders) == 1:
+                    raise
+                print(f"error: {name}: {error}", file=sys.stderr)
+                failed.append(name)
+        if failed:
+            raise ZooError(f"not measured: {', '.join(failed)}; the others are")
+        return 0
+
+    return told(run)
+
+
+def keep(path: Path, result: dict[str, Any], work: Path, replace: bool) -> None:
+    """Writes a result, but over one of the same weights that has more contenders only with `replace`.
+
+    Raises:
+        ZooError: there is one; this result is in `work` then.
+    """
+    before = read(path)
+    lost = [name for name in before.get("milliseconds", {}) if name not in result["milliseconds"]]
+    if before.get("sha256") == result["sha256"] and lost and not replace:
+        write(work / path.name, result)
+        raise ZooError(
+            f"{path} has {', '.join(lost)}, which were not timed now, and stays; this result is in {work / path.name}: "
+            "to put it there give --replace, or time them too"
+        )
+    write(path, result)
+
+
+def check_device(device: str | None, names: list[str], environment: dict[str, str]) -> None:
+    """Refuses (ZooError) an OpenCL device that is not here, before anything is timed."""
+    if device is None:
+        return
+    if not any(name.startswith(OURS) for name in names):
+        raise ZooError("--device is of the OpenCL step; leave it out, or give --backend opencl too")
+    code = "import sys; from bench.opencl.devices import alone, device_of; alone(); device_of(sys.argv[1])"
+    code = f"import sys; from zoo.errors import ZooError\ntry:\n    {code}\nexcept ZooError as e:\n    sys.exit(str(e))"
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    variables = {**os.environ, **environment, "PYTHONPATH": path}
+    done = subprocess.run([sys.executable, "-c", code, device], env=variables, capture_output=True, text=True)
+    if done.returncode:
+        raise ZooError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"no OpenCL device {device!r}")
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def devices(asked: Sequence[str], results: Path = RESULTS) -> list[Device]:
     """
     phones = tomllib.loads(PHONES.read_text(encoding="utf-8"))
     found, files = list[Device](), list[Path]()
-    for given in asked:
+    for given in dict.fromkeys(asked):
         if given in phones:
             found.append(_phone(phones[given]))
         elif given.endswith(".json"):
@@ -64,9 +64,10 @@ def devices(asked: Sequence[str], results: Path = RESULTS) -> list[Device]:
         else:
             own = [path for path in sorted(results.glob(f"*/latency-{slug(given)}.json")) if _has_contender(path)]
             if not own:
+                timed = {path.stem.removeprefix("latency-") for path in results.glob("*/latency-*.json")}
                 raise ZooError(
-                    f"no device {given!r}; there are {', '.join(phones)}, devices that have "
-                    f"bench/results/*/latency-DEVICE.json with {CONTENDER} in them, and files: --device latency-*.json"
+                    f"no device {given!r}; there are {', '.join([*phones, *sorted(timed)])}, and files: "
+                    "--device latency-*.json"
                 )
             files += own
     return found + measured_devices(files)
@@ -119,6 +120,8 @@ def measured_devices(paths: Iterable[Path]) -> list[Device]:
 
 def _read(path: Path) -> Any:
     """A file as JSON."""
+    if not path.is_file():
+        raise ZooError(f"there is no file {path}; give results of python -m bench.latency NAME")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

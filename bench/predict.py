@@ -19,7 +19,7 @@ from zoo.hub import folder_of
 from zoo.layout import read_layout
 
 from .phones import Device, devices
-from .report import RESULTS, name_of, sha256_of, slug, write
+from .report import RESULTS, check_out, name_of, sha256_of, slug, write
 from .roofline import Fit
 from .touched import expanded_bytes, operations, stored_bytes
 
@@ -155,10 +155,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if not given.checkpoint and not given.fit:
             raise ZooError("no checkpoint; name one, e.g. lstm-200-ptb, or give --fit to see the fit alone")
+        if given.out and not given.checkpoint:
+            raise ZooError("--out writes predictions of checkpoints; name one, e.g. lstm-200-ptb")
+        if given.out:
+            check_out(given.out)
         known = devices(given.device)
         asked = shlex.join(given.device)
         found = [
-            predict(name, device, f"python -m bench.predict {name} --device {asked} --out")
+            predict(name, device, f"python -m bench.predict {name_of(name)} --device {asked} --out")
             for name in given.checkpoint
             for device in known
         ]

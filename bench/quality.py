@@ -6,7 +6,6 @@ Of a text classifier: accuracy, or error of the numbers that it predicts, over l
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ from zoo.scoring import TEMPERATURES, Scores, best_temperature, score_stream
 from zoo.text_scoring import score_texts
 
 from .adapting import KINDS, add_adapting
-from .report import RESULTS, corpus_name, cpu_name, name_of, sha256_of, versions, write
+from .report import RESULTS, check_out, corpus_name, cpu_name, name_of, read, sha256_of, told, versions, write
 
 if TYPE_CHECKING:
     import torch
@@ -135,9 +134,7 @@ def _told(row: dict[str, Any]) -> str:
 
 def _measured_before(path: Path, sha256: str) -> dict[str, Any]:
     """What stands of the same weights in the file already, so that measuring one split does not lose another."""
-    if not path.is_file():
-        return {}
-    before = json.loads(path.read_text(encoding="utf-8"))
+    before = read(path)
     kept = (*SPLITS, *KINDS)
     return {key: before[key] for key in kept if key in before} if before.get("sha256") == sha256 else {}
 
@@ -164,26 +161,31 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     splits = tuple(given.split or SPLITS)
     logging.disable_progress_bar()  # of loading; the bar here counts tokens
-    try:
+
+    def run() -> int:
+        check_out(given.out)
+        if given.adapt and given.split:
+            raise ZooError("--adapt measures valid and test; leave out --split")
         for checkpoint in given.checkpoint:
-            name = name_of(checkpoint)
+            name, folder = name_of(checkpoint), folder_of(checkpoint)
             for kind in given.adapt or ():
                 with tqdm(desc=f"{name}, {kind}", unit="", unit_scale=True, disable=None, leave=False) as bar:
-                    add_adapting(folder_of(checkpoint), kind, given.corpus, given.data, given.out, bar.update)
+                    add_adapting(folder, kind, given.corpus, given.data, given.out, bar.update)
             if given.adapt:
                 continue
+            for path in sorted((given.out / name).glob("*.json")):
+                read(path)  # a damaged one is refused before the work, not after it
             with tqdm(desc=name, unit="", unit_scale=True, disable=None, leave=False) as bar:
-                result = measure(folder_of(checkpoint), given.corpus, given.data, splits, on_tokens=bar.update)
+                result = measure(folder, given.corpus, given.data, splits, on_tokens=bar.update)
             corpus = result["corpus"]
             command = f"python -m bench.quality {name} --corpus {corpus} --data DIR"
             path = given.out / name / f"{corpus}.json"
             write(path, _measured_before(path, result["sha256"]) | result | {"name": name, "command": command})
             for split in splits:
                 print(f"{name} {corpus} {split}: {_told(result[split])}")
-    except (ZooError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return 0
+
+    return told(run)
 
 
 if __name__ == "__main__":

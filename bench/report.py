@@ -9,10 +9,14 @@ import json
 import os
 import platform
 import re
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from zoo import __version__
+from zoo.errors import ZooError
 
 RESULTS = Path(__file__).with_name("results")
 PACKAGES = ("torch", "transformers", "numpy")
@@ -36,9 +40,26 @@ def cpu_flags() -> set[str]:
 
 
 def cpu_name() -> str:
-    """The name of the CPU, as far as the system tells it; clouds call processors of many years alike, so with VNNI."""
-    name = _cpu_info("model name") or platform.processor() or platform.machine()
+    """The name of the CPU, or of the phone or board where the CPU has none.
+
+    Clouds call processors of many years alike, so VNNI is told.
+    """
+    name = _cpu_info("model name") or _board() or platform.processor() or platform.machine()
     return f"{name} with AVX-512 VNNI" if "avx512_vnni" in cpu_flags() else name
+
+
+def _board() -> str:
+    """What the maker calls a phone, board or Mac; "" where the system does not tell."""
+    tree = Path("/proc/device-tree/model")
+    with contextlib.suppress(OSError):
+        if name := tree.read_text(encoding="utf-8", errors="replace").strip("\0 \n"):
+            return name
+    for command in (["getprop", "ro.product.model"], ["sysctl", "-n", "machdep.cpu.brand_string"]):
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+            if found:
+                return found
+    return ""
 
 
 def _cpu_info(field: str) -> str:
@@ -65,6 +86,44 @@ def versions(*more: str) -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
     return found
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A result that is there already; {} where there is none.
+
+    Raises:
+        ZooError: it is no result.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ZooError(f"{path} cannot be read as JSON ({error}); remove it, or give another --out") from error
+    if not isinstance(found, dict):
+        raise ZooError(f"{path} is no result; remove it, or give another --out")
+    return found
+
+
+def check_out(folder: Path) -> None:
+    """Refuses (ZooError), before anything is measured, a folder that results cannot be written to."""
+    place = folder
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise ZooError(f"cannot write to {folder}; give a folder of yours: --out FOLDER")
+
+
+def told(run: Callable[[], int]) -> int:
+    """Runs a command; its errors in a line (2), an interruption too (130)."""
+    try:
+        return run()
+    except (ZooError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; what was being measured was not written", file=sys.stderr)
+        return 130
 
 
 def write(path: Path, result: dict[str, Any]) -> None:

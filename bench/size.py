@@ -11,7 +11,7 @@ from zoo.counts import count, total
 from zoo.errors import ZooError
 from zoo.hub import folder_of, verify
 
-from .report import RESULTS, name_of, sha256_of, write
+from .report import RESULTS, check_out, name_of, sha256_of, write
 
 NETWORK_FILES = ("config.json", "model.safetensors")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
@@ -48,6 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of results (default: bench/results)")
     given = parser.parse_args(arguments)
     try:
+        check_out(given.out)
         for checkpoint in given.checkpoint:
             name = name_of(checkpoint)
             folder = folder_of(checkpoint)

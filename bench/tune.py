@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zoo.commands import DEFAULTS
 from zoo.errors import ZooError
 from zoo.hub import folder_of
 
-from .opencl.devices import describe, device_of
+from .opencl.devices import alone, describe, device_of
 from .opencl.model import OpenClModel
 from .opencl.reference import rounded_model
 from .opencl.settings import SHIPPED, Settings, as_json, candidates, path_of
-from .report import versions, write
+from .report import check_out, name_of, told, versions, write
 
 if TYPE_CHECKING:
     import pyopencl
@@ -83,26 +84,29 @@ def check(model: OpenClModel, twin: Any, tokens: list[int]) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Tunes for one device; writes its file of settings."""
     parser = argparse.ArgumentParser(prog="python -m bench.tune", description=__doc__)
-    parser.add_argument("checkpoint", nargs="?", default="lstm-208-ptb", help="timed (default: %(default)s)")
+    parser.add_argument("checkpoint", nargs="?", default=DEFAULTS[0], help="timed (default: %(default)s)")
     parser.add_argument("--device", help="part of the name of an OpenCL device (default: PYOPENCL_CTX, or the first)")
     parser.add_argument(
         "--ship", action="store_true", help="write to bench/opencl/tuned, to be committed, not to the cache"
     )
+    parser.add_argument("--threads", type=int, default=1, help="of PoCL, as in bench.latency (default: 1)")
     given = parser.parse_args(arguments)
-    try:
+
+    def run() -> int:
+        alone(given.threads)
         device = device_of(given.device)
-        rows = tune(folder_of(given.checkpoint), device)
         path = path_of(device, SHIPPED if given.ship else None)
-        known = {"device": describe(device), "checkpoint": given.checkpoint, "versions": versions()}
+        check_out(path.parent)
+        rows = tune(folder_of(given.checkpoint), device)
+        known = {"device": describe(device), "checkpoint": name_of(given.checkpoint), "versions": versions()}
         write(path, {**known, "settings": rows[0]["settings"], "tried": rows})
-    except (ZooError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    for row in rows:
-        told = f"{row['microseconds']:9.1f} us" if "microseconds" in row else row["error"]
-        print(" ".join(f"{name} {value}" for name, value in row["settings"].items()) + f"  {told}")
-    print(f"kept in {path}")
-    return 0
+        for row in rows:
+            time = f"{row['microseconds']:9.1f} us" if "microseconds" in row else row["error"]
+            print(" ".join(f"{name} {value}" for name, value in row["settings"].items()) + f"  {time}")
+        print(f"kept in {path}; bench.latency with --threads {given.threads} takes them from there")
+        return 0
+
+    return told(run)
 
 
 if __name__ == "__main__":

@@ -24,11 +24,11 @@ from zoo.catalog import CHECKPOINTS
 from zoo.corpora import Corpus
 from zoo.errors import RecipeError, ZooError
 from zoo.hub import folder_of
-from zoo.loading import load_any
+from zoo.loading import load_any, set_threads
 
-from .checkpoint import measure, provenance, save_checkpoint
+from .checkpoint import check_place, measure, provenance, save_checkpoint
 from .classification import train_reviews
-from .crew import PartialState, disband
+from .crew import PartialState, check_device, disband
 from .distillation import SoftTargets
 from .drawn_text import taught
 from .interruption import Interrupted
@@ -55,9 +55,10 @@ def build(recipe: Recipe, out: Path, runs: Path, data: str | None, device: str, 
 
     Raises:
         Interrupted: training was stopped by a signal; its state is saved.
-        ZooError: the recipe, the corpus or the parent cannot be used.
+        ZooError: the recipe, the corpus, the parent or the place of the folder cannot be used.
     """
     folder, run = out / recipe.name, runs / recipe.name
+    check_place(folder)
     if folder.exists() and not replace:
         print(f"{folder} is there already; to build it again give --replace")
         return folder
@@ -199,10 +200,12 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.queue == bool(given.recipe):
         parser.error("give recipes, or --queue")
-    if given.jobs < 1 or (given.threads or 1) < 1:
-        parser.error("--jobs and --threads must be at least 1")
+    if given.jobs < 1:
+        parser.error("--jobs must be at least 1")
     logging.disable_progress_bar()  # transformers' own, for a file that is written at once
     try:
+        check_device(given.device)
+        set_threads(given.threads)
         return run_queue(given) if given.queue else run_recipes(given)
     except (ZooError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -218,8 +221,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run_recipes(given: argparse.Namespace) -> int:
     """Builds the recipes named, one after the other."""
-    if given.threads:
-        torch.set_num_threads(given.threads)
     for recipe in [read_recipe(name) for name in given.recipe]:
         build(recipe, given.out, given.runs, given.data, given.device, given.finish, given.replace)
     return 0

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save
 
 from zoo.corpora import Corpus
 from zoo.counts import parameters_of
+from zoo.errors import CheckpointError
 from zoo.layout import layout_of
 from zoo.reviews import Reviews
 from zoo.scoring import TEMPERATURES, Scores, best_temperature, score_stream
@@ -28,6 +29,13 @@ if TYPE_CHECKING:
 
 HALF_LABEL_COST = 0.001  # accuracy, or squared error, that it may change
 HALF_COST = 0.05  # validation perplexity that halving the file may cost
+WHOLE = ("config.json", "model.safetensors")  # a folder with these is a checkpoint
+OWN = {  # what may lie in one beside code, so that it may be replaced
+    *WHOLE,
+    *("generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
+    *("metrics.json", "recipe.toml", "digest.json", "README.md", "__pycache__"),
+    *("onnx", "executorch", "litert", "c"),  # exports
+}
 
 
 def save_checkpoint(
@@ -49,9 +57,11 @@ def save_checkpoint(
 
     Raises:
         FileExistsError: the folder is there and `replace` is False.
+        CheckpointError: as `check_place`.
     """
     if folder.exists() and not replace:
         raise FileExistsError(folder)
+    check_place(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
@@ -76,6 +86,21 @@ def save_checkpoint(
         if old.exists() and not folder.exists():  # stopped between the two renames
             old.rename(folder)
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_place(folder: Path) -> None:
+    """Refuses (CheckpointError) a place whose replacement would take with it what is no checkpoint."""
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise CheckpointError(f"{folder} is a file or a link; give the checkpoint a folder of its own, e.g. {folder}.d")
+    if folder.resolve() in (Path.cwd(), *Path.cwd().parents):
+        raise CheckpointError(f"{folder} is the folder that this runs in; give a folder of its own, e.g. my-model")
+    names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if not names:
+        return
+    others = sorted(name for name in names - OWN if not name.endswith(".py"))
+    if others or not names.issuperset(WHOLE):
+        what = f"holds {', '.join(others[:3])}{' ...' if len(others) > 3 else ''}" if others else "is no checkpoint"
+        raise CheckpointError(f"{folder} {what}; to replace it would delete that: move it away, or give another folder")
 
 
 def compact(file: Path) -> None:

@@ -9,7 +9,6 @@ import shutil
 import sys
 from pathlib import Path
 
-import torch
 from transformers.utils import logging
 
 from zoo.configuration_rnnlm import RnnLmConfig
@@ -17,9 +16,12 @@ from zoo.corpora import Corpus
 from zoo.errors import RecipeError, ZooError
 from zoo.evaluation import trained_on
 from zoo.hub import folder_of
+from zoo.loading import set_threads
 
 from .budget import choose
 from .build import build, prepare
+from .checkpoint import check_place
+from .crew import check_device
 from .interruption import Interrupted
 from .pipeline import plan
 from .recipe import NAME, Recipe, parse_recipe, read_recipe
@@ -76,7 +78,7 @@ def parser(prog: str) -> argparse.ArgumentParser:
     budget = made.add_argument_group("a budget: the steps are chosen by a sensitivity sweep on the validation text")
     budget.add_argument("--max-mb", type=float, metavar="MB", help="size of the weights, 10⁶ bytes")
     budget.add_argument("--max-ppl-loss", type=float, metavar="SHARE", help="e.g. 0.03: at most 3 %% more perplexity")
-    made.add_argument("--fine-tune", type=int, default=0, metavar="EPOCHS", help="epochs after (or in) each step")
+    made.add_argument("--fine-tune", type=int, metavar="EPOCHS", help="epochs after (or in) each step")
     made.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     made.add_argument("--threads", type=int, help="processor threads (default: torch's choice)")
     made.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs' states (default: runs)")
@@ -89,10 +91,7 @@ def main(arguments: list[str] | None = None, prog: str = "python -m conversion.c
     given = parser(prog).parse_args(arguments)
     logging.disable_progress_bar()
     try:
-        if given.threads is not None:
-            if given.threads < 1:
-                raise RecipeError(f"--threads is {given.threads}; it must be at least 1")
-            torch.set_num_threads(given.threads)
+        set_threads(given.threads)
         run(given)
         return 0
     except (ZooError, OSError) as error:
@@ -108,13 +107,15 @@ def main(arguments: list[str] | None = None, prog: str = "python -m conversion.c
 def run(given: argparse.Namespace) -> Path:
     """Makes the recipe, checks it against the parent, and builds it."""
     out: Path = given.out
-    if out.exists() and not given.replace:
-        raise RecipeError(f"{out} is there already; give another --out, or --replace")
     if not NAME.fullmatch(out.name):
         raise RecipeError(f"--out ends in {out.name!r}; a name has small letters, digits, . _ and -, e.g. small-lstm")
+    check_place(out)
+    if out.exists() and not given.replace:
+        raise RecipeError(f"{out} is there already; give another --out, or --replace")
+    check_device(given.device)
     if given.recipe is not None:
         others = ("max_mb", "max_ppl_loss", *STEP_OPTIONS, "prune_roles", "fine_tune")
-        if options := [option for option in others if getattr(given, option)]:
+        if options := [option for option in others if getattr(given, option) not in (None, False)]:
             raise RecipeError(f"--recipe has the steps already; leave out --{options[0].replace('_', '-')}")
         recipe = from_file(given)
     else:
@@ -180,10 +181,18 @@ def from_options(given: argparse.Namespace) -> Recipe:
         steps += [table(method, **fields) for method, fields in chosen]
     if not steps:
         raise RecipeError(f"nothing to do; give --recipe, a budget, or steps, e.g. {EXAMPLE}")
-    tuning = TUNING.format(epochs=given.fine_tune) if given.fine_tune else ""
-    recipe = parse_recipe(head + "".join(step + tuning for step in steps), "the options")
+    recipe = parse_recipe(head + "".join(tuned(steps, given.fine_tune or 0)), "the options")
     plan(recipe, RnnLmConfig.from_pretrained(folder))
     return recipe
+
+
+def tuned(steps: list[str], epochs: int) -> list[str]:
+    """The steps with a fine-tuning each, but for those after the first that makes integers, which do not learn."""
+    made, floats = [], True
+    for step in steps:
+        made.append(step + (TUNING.format(epochs=epochs) if epochs and floats else ""))
+        floats = floats and 'method = "quantize"' not in step and 'values = "int8"' not in step
+    return made
 
 
 if __name__ == "__main__":

@@ -23,6 +23,12 @@ AGREE_EVERY = 10  # updates between agreements, which make a fast device wait
 T = TypeVar("T")
 
 
+def check_device(device: str) -> None:
+    """Refuses (RecipeError) a device that is not here."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RecipeError("device cuda, but torch finds none here; give --device cpu or auto")
+
+
 class Crew:
     """This process and its fellows; alone, every method is free.
 
@@ -35,8 +41,7 @@ class Crew:
     """
 
     def __init__(self, device: str, batch_size: int):
-        if device == "cuda" and not torch.cuda.is_available():
-            raise RecipeError("device cuda, but torch finds none here; give --device cpu or auto")
+        check_device(device)
         self.accelerator = Accelerator(cpu=device == "cpu")
         self.device = self.accelerator.device
         if self.device.type == "cpu":

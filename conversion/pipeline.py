@@ -53,6 +53,12 @@ def plan(recipe: Recipe, config: RnnLmConfig, score: int = 0) -> RnnLmConfig:
         try:
             if not step.stage and (why := getattr(METHODS[step.method], "NEEDS_STAGES", None)):
                 raise RecipeError(why)
+            if step.stage and (frozen := [name for name in config.shapes if in_integers(spec_of(config, name))]):
+                raise RecipeError(
+                    f"it has stages, but {frozen[0]} is stored in integers already, which do not learn; put quantize "
+                    "last, with its own stages if it is to be fine-tuned; where several steps quantize, give the "
+                    "stages to the first, which allow for the others"
+                )
             planner = METHODS[step.method].plan
             config = planner(config, step.spec, score) if step.method == "bayes" else planner(config, step.spec)
         except RecipeError as error:
@@ -169,12 +175,6 @@ def take(
         constraint = Together(constraint, *(METHODS[other.method].constraint(other.spec) for other in also))
     model = (method.compress if constraint is None else method.prepare)(model, step.spec, data)
     if step.stage:
-        if frozen := [name for name in model.config.shapes if in_integers(spec_of(model.config, name))]:
-            raise RecipeError(
-                f"recipe {recipe.name}: {step.method} has stages, but {frozen[0]} is stored in integers already, which "
-                "do not learn; put quantize last, with its own stages if it is to be fine-tuned; where several steps "
-                "quantize, give the stages to the first, which allow for the others"
-            )
         for name in RATES:
             setattr(model.config, name, recipe.model.get(name, getattr(model.config, name)))
         training = dataclasses.replace(recipe, stage=step.stage, compress=(), parent="", model={})

@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers.utils import logging
 
 from zoo.catalog import CHECKPOINTS
@@ -24,6 +23,7 @@ from zoo.corpora import Corpus
 from zoo.counts import parameters_of
 from zoo.errors import RecipeError, ZooError
 from zoo.layout import layout_of
+from zoo.loading import set_threads
 from zoo.writing import write_atomically
 
 from .build import prepare
@@ -218,12 +218,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs (default runs)")
     parser.add_argument("--table", type=Path, help="file of the trials (default conversion/recipes/RECIPE.trials.csv)")
     given = parser.parse_args(arguments)
-    if given.trials < 1 or (given.threads or 1) < 1:
-        parser.error("--trials and --threads must be at least 1")
-    if given.threads:
-        torch.set_num_threads(given.threads)
+    if given.trials < 1:
+        parser.error("--trials must be at least 1")
     logging.disable_progress_bar()
     try:
+        set_threads(given.threads)
         recipe, space = read_recipe(given.recipe), read_space(given.space)
         given.runs.mkdir(parents=True, exist_ok=True)
         storage = given.storage or f"sqlite:///{given.runs / f'{recipe.name}.study.db'}"

@@ -24,9 +24,9 @@ def steps_of(given: argparse.Namespace) -> list[str]:
         # A head that has a form of its own needs its own matrix in that step, and not before.
         return {"untie": True} if given.untie and fits and (role == "head" or not given.head) else {}
 
-    if given.keep_units:
+    if given.keep_units is not None:
         steps.append(table("prune_units", keep=given.keep_units))
-    if given.low_rank:
+    if given.low_rank is not None:
         steps.append(table("shared_projection", rank=given.low_rank))
     for role in ("layers", "embed", "head"):
         if form := getattr(given, role):

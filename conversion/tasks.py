@@ -45,7 +45,10 @@ def load_data(recipe: Recipe, data: str | None, tokenizer: Any = None) -> Data:
         return load_reviews(recipe.corpus, data, tokenizer, max_vocabulary=recipe.max_vocabulary or WORDS)
     corpus = load_corpus(recipe.corpus, data, tokenizer=tokenizer, max_vocabulary=recipe.max_vocabulary or None)
     if missing := [split for split in ("train", "valid") if split not in corpus.splits]:
-        raise RecipeError(f"the corpus {corpus.name} has no {' and no '.join(missing)} text; training needs both")
+        raise RecipeError(
+            f"the corpus {corpus.name} has no {' and no '.join(missing)} text, and a recipe learns "
+            "from the one and measures on the other; give a folder with train.txt and valid.txt"
+        )
     return corpus
 
 

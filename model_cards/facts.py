@@ -80,7 +80,7 @@ class Facts:
             "bytes": self.size["bytes"],
             "quality": {
                 corpus: {
-                    f"{split}_{key}": round(float(found[split][key]), 4)
+                    f"{split}_{key}": round(float(found[split][key]), 6)
                     for split in SPLITS
                     for key in HEADLINE
                     if key in found[split]
@@ -220,10 +220,11 @@ def _result(path: Path, name: str, weights: str) -> dict[str, Any]:
     except ValueError as error:
         raise CheckpointError(f"{path} is no JSON; measure again, or remove it") from error
     verb, needed = KINDS.get(path.stem.partition("-")[0], ("quality", ()))
-    command = found.get("command", f"python -m bench.{verb} {name}") if isinstance(found, dict) else ""
+    usual = f"python -m bench.{verb} {name}"
+    command = found.get("command", usual) if isinstance(found, dict) else usual
     for keys in (("sha256",), *needed):
         if not _has(found, keys):
-            raise CheckpointError(f"{path} has no {'.'.join(keys)}; make it with: {command or verb}")
+            raise CheckpointError(f"{path} has no {'.'.join(keys)}; make it with: {command}")
     if found["sha256"] != weights:
         raise CheckpointError(f"{path} was measured on other weights; measure again: {command}")
     if (found.get("kind") == "prediction") != path.stem.startswith("predicted-"):

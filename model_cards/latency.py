@@ -12,6 +12,7 @@ from .facts import Facts, card_of
 from .paper import differences, rows_of
 
 OURS = "opencl"
+PLAIN = "c"  # what a device without OpenCL has
 PHONE = "Mali-T880"  # of the paper
 NONE = "–"
 
@@ -55,14 +56,14 @@ def section(facts: Facts) -> str:
 
 
 def _measured(found: dict) -> str:
-    """What was timed on one device, the fastest first as the file has it."""
+    """What was timed on one device, the fastest first."""
     cells = {
         contender: _values(contender, found) for contender, row in found["milliseconds"].items() if "median" in row
     }
     columns = [column for column in COLUMNS if any(row.get(column[1]) is not None for row in cells.values())]
     lines = [f"Measured on {device_of(found)}:", ""]
     lines += [f"| contender | {' | '.join(heading for heading, *_ in columns)} |", f"|---|{'---:|' * len(columns)}"]
-    for contender, row in cells.items():
+    for contender, row in sorted(cells.items(), key=lambda cell: cell[1]["ms.median"]):
         told = [NONE if row.get(key) is None else write(row[key]) for _, key, write in columns]
         lines.append(f"| {contender} | {' | '.join(told)} |")
     notes = _notes(found)
@@ -71,16 +72,18 @@ def _measured(found: dict) -> str:
 
 def _values(contender: str, found: dict) -> dict[str, Any]:
     """What is known of a contender, by the keys of COLUMNS."""
-    times = {f"ms.{what}": value for what, value in found["milliseconds"][contender].items()}
+    times = {f"ms.{what}": value for what, value in found["milliseconds"].get(contender, {}).items()}
     return found.get("contenders", {}).get(contender, {}) | times | {"ratio": found.get("ratios", {}).get(contender)}
 
 
 def _notes(found: dict) -> list[str]:
     """What the columns need to be read, a sentence each."""
-    notes = []
+    notes = [f"The words are those of {found['text']}."] if found.get("text") else []
     if found.get("base"):
         notes.append(f"The base is {found['base']}, the fastest peer of comparable answers.")
     for contender, row in found.get("contenders", {}).items():
+        if row.get("device_type") == "gpu" and row.get("device") != found["device"]:
+            notes.append(f"{contender} ran on {row['device']}.")
         if contender.startswith(OURS) and row.get("launches"):
             how = "".join(f", {row[key]}" for key in ("chain", "device_type") if isinstance(row.get(key), str))
             notes.append(f"{contender}: {row['launches']} launches a token{how}.")
@@ -151,7 +154,7 @@ def table(checkpoints: list[Facts]) -> str:
     ]
     for facts in checkpoints:
         phone = " | ".join(_phone(facts))
-        timed = [found for found in facts.latency if OURS in found["milliseconds"]]
+        timed = [found for found in facts.latency if {OURS, PLAIN} & found["milliseconds"].keys()]
         rows = [_row(found) for found in timed] or [["not yet", *[NONE] * 7]]
         if timed or facts.predicted or rows_of(facts.layout):
             link = f"[{facts.name}]({card_of(facts.name)})"
@@ -163,7 +166,7 @@ def _row(found: dict) -> list[str]:
     """The cells of one device."""
     base, own = found.get("base"), _values(OURS, found)
     of_base = found["milliseconds"].get(base, {}).get("median") if base else None
-    values = [(own["ms.median"], 3), (base, None), (of_base, 3), (own["ratio"], 2)]
+    values = [(own.get("ms.median"), 3), (base, None), (of_base, 3), (own.get("ratio"), 2)]
     values += [(own.get("times_floor"), 2), (own.get("spaced_ms"), 3), (own.get("cold_ms"), 0)]
     told = [NONE if value is None else value if digits is None else f"{value:.{digits}f}" for value, digits in values]
     return [device_of(found), *told]

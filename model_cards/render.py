@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 from zoo import published
 from zoo.errors import CheckpointError, ZooError
+from zoo.writing import write_atomically
 
 from . import classifier, keyboard_page, latency, pareto, tables
 from .card import card, classifies
@@ -91,19 +94,24 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     check = parser.parse_args(arguments).check
     try:
         made = pages(root)
-    except ZooError as error:
+        stale = [path for path, text in made.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    except (ZooError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    stale = [path for path, text in made.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if check:
         for path in stale:
             print(f"not up to date: {path.relative_to(root)}; type: {COMMAND}", file=sys.stderr)
         return 1 if stale else 0
     for path in stale:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(made[path], encoding="utf-8", newline="\n")
+        write_atomically(path, partial(_fill, made[path]))
         print(f"wrote {path.relative_to(root)}")
     return 0
+
+
+def _fill(text: str, file: IO[bytes]) -> None:
+    """Writes a page."""
+    file.write(text.encode())
 
 
 if __name__ == "__main__":

@@ -45,6 +45,8 @@ def settings_of(kind: str, given: Sequence[str]) -> Any:
     found: dict[str, Any] = {}
     for word in given:
         name, _, value = word.partition("=")
+        if name in found:
+            raise ZooError(f"--{kind} was given {name} twice; give it once")
         try:
             found[name] = fields[name](value)
         except (KeyError, ValueError):
@@ -92,7 +94,10 @@ def score_adapting(
     usual = usual_gradients(model, corpus.splits["train"], corpus.eos_id, settings.window, on_tokens=on_tokens)
 
     def score(tokens: Any, how: Dynamic) -> Scores:
-        return score_dynamic(model, tokens, corpus.eos_id, usual, how, on_tokens)
+        try:
+            return score_dynamic(model, tokens, corpus.eos_id, usual, how, on_tokens)
+        except CheckpointError as error:
+            raise CheckpointError(f"{error}; or lr={how.lr:g} is too large a step for this text: give less") from error
 
     if valid is not None:
         settings, trials = _steps(settings, lambda how: score(valid[:TUNED], how).perplexity)

@@ -38,6 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ZooError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:  # on a phone some of what most commands need cannot be installed
+        if error.name is None or error.name.partition(".")[0] == "zoo":
+            raise
+        print(f"error: zoo {words[0]} needs {error.name}; type: pip install 'rnnlm-zoo[train]'", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return 130

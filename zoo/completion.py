@@ -120,7 +120,7 @@ def read_digest(folder: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
         numbers = [float(found[key]) for key in ("mean", "spread")]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} is no digest; remove it and publish again") from error
+        raise CheckpointError(f"{DIGEST} of {folder.name} is no digest; remove it, type: zoo check --write") from error
     if found.get("weights") != sha256_of(folder / "model.safetensors"):
         raise CheckpointError(f"{path} is of other weights than model.safetensors beside it; remove the wrong one")
     return found | dict(zip(("mean", "spread"), numbers, strict=True))

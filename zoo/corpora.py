@@ -23,7 +23,7 @@ from .tokenization import EOS, UNK, Text, build_tokenizer, vocabulary_of, words_
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-FORMAT = "1"  # of the cached files; to be raised when the same text would give other ids
+FORMAT = "2"  # of the cached files; to be raised when the same text would give other ids
 
 
 @dataclass(eq=False)
@@ -35,6 +35,7 @@ class Corpus:
         vocabulary: the words, by id.
         splits: train, valid, test (those there are) -> ids [N], int32, mapped from a file and read-only.
         sha256: split -> hash of the unpacked text.
+        unknown: split -> words of the text that a given tokenizer's vocabulary has not; empty where none was given.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Corpus:
     splits: dict[str, np.ndarray] = field(repr=False)
     sha256: dict[str, str]
     given: PreTrainedTokenizerBase | None = field(default=None, repr=False)
+    unknown: dict[str, int] = field(default_factory=dict)
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -82,7 +84,8 @@ def load_corpus(
     """
     wanted = SPLITS if splits is None else tuple(splits)
     if not wanted or set(wanted) - set(SPLITS):
-        raise CorpusError(f"splits {list(wanted)}; allowed: some of {', '.join(SPLITS)}")
+        given = ", ".join(map(repr, wanted)) or "none"
+        raise CorpusError(f"split {given} (--split); allowed: {', '.join(SPLITS)}")
     name = str(name)
     known = name in KNOWN
     texts = texts_of(name, data_dir)
@@ -102,7 +105,9 @@ def load_corpus(
     ids = {word: i for i, word in enumerate(vocabulary)}
     key = hashlib.sha256("\n".join(vocabulary).encode()).hexdigest()
     arrays = {split: _cached_tokens(texts[split], sha256, key, ids) for split, sha256 in hashes.items()}
-    return Corpus(name, vocabulary, arrays, hashes, tokenizer)
+    foreign = hashes if tokenizer is not None else {}
+    unknown = {split: _cached_unknown(texts[split], sha256, key, ids) for split, sha256 in foreign.items()}
+    return Corpus(name, vocabulary, arrays, hashes, tokenizer, unknown)
 
 
 def _check(name: str, split: str, text: Text, sha256: str) -> None:
@@ -149,6 +154,15 @@ def _cached_tokens(text: Text, sha256: str, key: str, ids: dict[str, int]) -> np
         np.lib.format.write_array_header_1_0(file, header | {"shape": (total,)})
 
     return cached(f"{sha256[:32]}-{key[:32]}.{FORMAT}.npy", lambda path: np.load(path, mmap_mode="r"), write)
+
+
+def _cached_unknown(text: Text, sha256: str, key: str, ids: dict[str, int]) -> int:
+    """How many words of a text a vocabulary has not, counted once."""
+
+    def write(file: IO[bytes]) -> None:
+        file.write(json.dumps(sum(word not in ids for words in text.words() for word in words)).encode())
+
+    return cached(f"{sha256[:32]}-{key[:32]}.{FORMAT}.unknown.json", lambda path: json.loads(path.read_bytes()), write)
 
 
 def _ids(text: Text, words: list[str], ids: dict[str, int]) -> np.ndarray:

@@ -7,6 +7,7 @@ Letters: N tokens, S stripes, T time steps of a window, V vocabulary.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -45,10 +46,11 @@ class Dynamic:
 
     def check(self) -> None:
         """Refuses (ZooError) what is no step."""
-        if not (self.lr >= 0 and 0 <= self.decay <= 1 and self.floor > 0 and self.window >= 1):
+        finite = math.isfinite(self.lr) and math.isfinite(self.floor)
+        if not (finite and self.lr >= 0 and 0 <= self.decay <= 1 and self.floor > 0 and self.window >= 1):
             raise ZooError(
-                f"lr={self.lr:g} decay={self.decay:g} floor={self.floor:g} window={self.window}; allowed: lr from 0, "
-                "decay from 0 to 1, floor above 0, window from 1"
+                f"lr={self.lr:g} decay={self.decay:g} floor={self.floor:g} window={self.window}; allowed: any finite "
+                "lr from 0, decay from 0 to 1, floor above 0, window from 1"
             )
 
 

@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Any
 from .errors import CheckpointError, CorpusError, ZooError
 from .hub import folder_of
 from .review_sources import SOURCES
+from .tokenization import UNK
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from .corpora import Corpus
     from .modeling_rnnlm import RnnLmForCausalLM, RnnLmForSequenceClassification
     from .reviews import Reviews
 
 
+TOLD = {"single_label_classification": "classes", "regression": "ratings"}
 ADAPTING = ("dynamic", "cache")
 
 
@@ -28,14 +31,14 @@ def add_adapting(parser: ArgumentParser) -> None:
     ways.add_argument(
         "--dynamic",
         nargs="*",
-        metavar="NAME=NUMBER",
-        help="the weights follow the text (dynamic evaluation): lr, decay, floor, window; published apart",
+        metavar="KEY=NUMBER",
+        help="(after NAME) the weights follow the text (dynamic evaluation): lr, decay, floor, window; published apart",
     )
     ways.add_argument(
         "--cache",
         nargs="*",
-        metavar="NAME=NUMBER",
-        help="a neural cache of the last words: size, theta, weight; published apart",
+        metavar="KEY=NUMBER",
+        help="(after NAME) a neural cache of the last words: size, theta, weight; published apart",
     )
     parser.add_argument(
         "--tune",
@@ -46,17 +49,13 @@ def add_adapting(parser: ArgumentParser) -> None:
 
 def evaluate(given: Namespace) -> int:
     """Quality and time on one split of a corpus; returns the exit code."""
-    if given.threads is not None and given.threads < 1:
-        raise ZooError(f"--threads is {given.threads}; it must be at least 1")
-    import torch
     from transformers.utils import logging
 
-    from .loading import load_any
+    from .loading import load_any, set_threads
     from .modeling_rnnlm import RnnLmForCausalLM
 
     logging.disable_progress_bar()  # of loading; the bar here counts tokens
-    if given.threads is not None:
-        torch.set_num_threads(given.threads)
+    set_threads(given.threads)
     model, tokenizer = load_any(given.name)
     score = _language_model if isinstance(model, RnnLmForCausalLM) else _classifier
     kinds = [kind for kind in ADAPTING if getattr(given, kind) is not None]
@@ -97,6 +96,13 @@ def reviews_of(
         raise CorpusError(
             f"{folder.name} is a text classifier, which needs labelled texts, and the corpus is {corpus!r}; "
             f"allowed: --corpus {' or '.join(SOURCES)}"
+        )
+    kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("problem_type")
+    if kind is not None and kind != SOURCES[corpus].problem_type:
+        fitting = [name for name, source in SOURCES.items() if source.problem_type == kind]
+        raise CorpusError(
+            f"{folder.name} is trained for {TOLD.get(kind, kind)}, and {corpus} has "
+            f"{TOLD[SOURCES[corpus].problem_type]}; allowed: --corpus {' or '.join(fitting) or 'none of ours'}"
         )
     return load_reviews(corpus, data_dir, tokenizer=tokenizer, splits=splits)
 
@@ -150,7 +156,7 @@ def _language_model(
     with tqdm(total=len(tokens), unit=" tokens", unit_scale=True, delay=2, disable=None, leave=False) as bar:
         scores = score_stream(model, tokens, corpus.eos_id, batch_size=stripes, on_tokens=bar.update)
     lines = [
-        f"{given.name} on {name} {given.split}: {scores.targets:,} targets",
+        f"{given.name} on {name} {given.split}: {scores.targets:,} targets{unknown_words(corpus, given.split)}",
         f"perplexity    {scores.perplexity:.2f} +- {scores.standard_error:.2f} (standard error)",
         f"next word     {100 * scores.top1:.2f} % top-1, {100 * scores.top3:.2f} % top-3",
         f"1/perplexity  {scores.reciprocal_perplexity:.4f} (the paper's accuracy, for comparison only)",
@@ -158,7 +164,13 @@ def _language_model(
     ]
     if stripes > 1:
         lines.append(f"Scored in {stripes} stripes; published numbers use --batch-size 1.")
-    return name, scores.summary(), lines
+    return name, {**scores.summary(), "unknown_words": corpus.unknown[given.split]}, lines
+
+
+def unknown_words(corpus: Corpus, split: str) -> str:
+    """What is to be said of the words of a split that the vocabulary has not."""
+    count, total = corpus.unknown[split], len(corpus.splits[split])
+    return f", {count:,} of them ({count / total:.1%}) not in the vocabulary and read as {UNK}" if count else ""
 
 
 def _adapting(
@@ -169,7 +181,6 @@ def _adapting(
     from tqdm import tqdm
 
     from .adapting import NAMES, score_adapting, settings_of, splits_for, summary
-    from .corpora import load_corpus
 
     kind = next(kind for kind in ADAPTING if getattr(given, kind) is not None)
     settings = settings_of(kind, getattr(given, kind))
@@ -177,19 +188,45 @@ def _adapting(
         raise ZooError(f"--batch-size is {given.batch_size}; with --{kind} a text is one stream, so leave it out")
     name = given.corpus or language_corpus(folder_of(given.name))
     splits = splits_for(kind, (given.split,), given.tune)
-    corpus = load_corpus(name, given.data, tokenizer=tokenizer, splits=splits)
+    corpus = _with_training(name, splits, tokenizer, given)
     with tqdm(unit=" tokens", unit_scale=True, delay=2, disable=None, leave=False) as bar:
         found = score_adapting(kind, model, corpus, (given.split,), settings, given.tune, on_tokens=bar.update)
     scores, chosen = found.scores[given.split], summary(found)
     told = ", ".join(f"{key} {value:g}" for key, value in chosen["settings"].items())
     lines = [
-        f"{given.name} on {name} {given.split}, {NAMES[kind]}: {scores.targets:,} targets",
+        f"{given.name} on {name} {given.split}, {NAMES[kind]}: {scores.targets:,} targets"
+        f"{unknown_words(corpus, given.split)}",
         f"perplexity    {scores.perplexity:.2f} +- {scores.standard_error:.2f} (standard error)",
         f"next word     {100 * scores.top1:.2f} % top-1, {100 * scores.top3:.2f} % top-3",
         f"settings      {told}{', tuned on valid' if given.tune else ''}",
         f"time          {scores.ms_per_token:.3f} ms per token, {torch.get_num_threads()} threads",
     ]
-    return name, {kind: chosen | scores.summary()}, lines
+    return name, {kind: chosen | scores.summary(), "unknown_words": corpus.unknown[given.split]}, lines
+
+
+def _with_training(name: str, splits: Sequence[str], tokenizer: PreTrainedTokenizerBase, given: Namespace) -> Corpus:
+    """Splits of a corpus; its training text, where it has none, is that which the checkpoint was trained on."""
+    from .corpora import load_corpus
+
+    try:
+        return load_corpus(name, given.data, tokenizer=tokenizer, splits=splits)
+    except CorpusError as error:
+        trained = language_corpus(folder_of(given.name))
+        if "train" not in splits or trained == name:
+            raise
+        try:
+            corpus = load_corpus(name, given.data, tokenizer=tokenizer, splits=[s for s in splits if s != "train"])
+        except CorpusError:
+            raise error from None
+    try:
+        usual = load_corpus(trained, given.data, tokenizer=tokenizer, splits=("train",))
+    except CorpusError as error:
+        raise CorpusError(
+            f"--dynamic scales its steps by the gradients on training text, and {name} has none, nor is that of the "
+            f"checkpoint here: {error}; or give a folder with train.txt too, or --cache, which needs none"
+        ) from error
+    corpus.splits["train"] = usual.splits["train"]
+    return corpus
 
 
 def _classifier(

@@ -128,7 +128,10 @@ def _unknown(given: str) -> str:
     """What to say of a name that nothing has."""
     shipped = sorted({path.name for path in CHECKPOINTS.glob("[!.]*/") if path.is_dir()} | set(entries()))
     if given in shipped:
-        return f"{given} is not on the Hub and its files are not in {CHECKPOINTS}; install the package again"
+        return (
+            f"{given} is not on the Hub yet and its files are not in {CHECKPOINTS}; they are in a clone of the "
+            f"project: pip install -e CLONE, or name the folder, CLONE/zoo/checkpoints/{given}"
+        )
     if _has_recipe(given):
         return f"{given} has a recipe and no files; to make them, type: python -m conversion.build {given} --data DIR"
     close = difflib.get_close_matches(given, shipped, n=3, cutoff=0.5)
@@ -154,6 +157,11 @@ def verify(folder: str | Path) -> None:
     """
     folder = Path(folder)
     missing = [name for name in NEEDED if not (folder / name).is_file()]
+    if "model.safetensors" in missing and (parts := sorted(folder.glob("model-*.safetensors"))):
+        raise CheckpointError(
+            f"{folder} has its weights in {len(parts)} files and the zoo reads one; save it whole: "
+            "AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+        )
     if missing:
         raise CheckpointError(
             f"{folder} is no checkpoint folder: it lacks {', '.join(missing)}; {_remedy(folder)}, "

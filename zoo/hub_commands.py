@@ -37,7 +37,7 @@ def check(given: Namespace) -> int:
     from .hub import folder_of
     from .published import write
 
-    folder = folder_of(given.name)
+    folder = folder_of(given.name).resolve()  # "." has a name of its own then
     with tempfile.TemporaryDirectory(prefix="zoo-check-") as temporary:
         digest, stored = check_copy(folder, Path(temporary), given.trust_remote_code)
         if given.write:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -10,7 +11,7 @@ import numpy as np
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
-from .errors import CheckpointError
+from .errors import CheckpointError, ZooError
 from .hub import folder_of, verify
 from .layout import CLASSIFIER
 from .tensors import TensorFile
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from .modeling_rnnlm import RnnLmForCausalLM, RnnLmForSequenceClassification, RnnLmPreTrainedModel
 
 LANGUAGE_MODEL = "RnnLmForCausalLM"
+MOST_THREADS = 64  # allowed where there are fewer processors
 LOADERS = {LANGUAGE_MODEL: ("a language model", "load"), CLASSIFIER: ("a text classifier", "load_classifier")}
 
 
@@ -44,6 +46,18 @@ def load_classifier(
     """As `load`, of a text classifier; CheckpointError for a language model."""
     found = load_any(name, revision, [CLASSIFIER])
     return cast("tuple[RnnLmForSequenceClassification, PreTrainedTokenizerFast]", found)
+
+
+def set_threads(count: int | None) -> None:
+    """Lets torch compute with so many processor threads; None: its own choice (ZooError: none, or beyond all sense)."""
+    if count is None:
+        return
+    import torch
+
+    most = max(os.cpu_count() or 1, MOST_THREADS)
+    if not 1 <= count <= most:
+        raise ZooError(f"--threads is {count}; allowed: 1 to {most}, e.g. {os.cpu_count() or 1}, the processors here")
+    torch.set_num_threads(count)
 
 
 def load_any(

@@ -82,9 +82,10 @@ def predictions(
     import torch
 
     how.check()
-    for features, logits, targets, keys, words in _remembering(model, tokens, eos_id, how.size, window):
+    size = min(how.size, len(tokens))
+    for features, logits, targets, keys, words in _remembering(model, tokens, eos_id, size, window):
         with torch.inference_mode():
-            own, seen = logits.log_softmax(1), _seen(len(features), len(keys), how.size, features.device)
+            own, seen = logits.log_softmax(1), _seen(len(features), len(keys), size, features.device)
             near = (how.theta * features @ keys.t()).masked_fill_(~seen, -math.inf).softmax(1)  # [T, M+T]
             near.nan_to_num_(0.0)  # the first word of all has nothing before it
             cached = torch.zeros_like(logits).scatter_add_(1, words.expand(len(near), -1), near)

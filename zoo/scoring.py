@@ -220,8 +220,10 @@ def check_stream(
         raise VocabularyError(
             f"eos_id is {eos_id}; this vocabulary of {vocabulary} words has ids 0 to {vocabulary - 1}"
         )
-    if window < 1 or batch_size < 1:
-        raise ZooError(f"window is {window} and batch_size {batch_size}; both must be at least 1")
+    if batch_size < 1:
+        raise ZooError(f"batch_size (--batch-size) is {batch_size}; it must be at least 1")
+    if window < 1:
+        raise ZooError(f"window is {window}; it must be at least 1")
     if not all(temperature > 0 and math.isfinite(temperature) for temperature in temperatures):
         raise ZooError(f"temperatures are {list(temperatures)}; each must be a finite number above 0")
 

@@ -78,7 +78,7 @@ def _refuse_incomplete(folder: Path, names: list[str]) -> None:
         raise CheckpointError(
             f"{folder} has {', '.join(pickles[:3])}, which can run code when it is loaded; move it away"
         )
-    for link in LINK.findall((folder / PAGE).read_text(encoding="utf-8")):
+    for link in LINK.findall((folder / PAGE).read_text(encoding="utf-8", errors="replace")):
         parts = urlsplit(link)
         path = unquote(parts.path)
         is_beside = not parts.scheme and not parts.netloc and path and not path.startswith("/")
@@ -88,7 +88,10 @@ def _refuse_incomplete(folder: Path, names: list[str]) -> None:
 
 def _complete_card(card: Path, repo_id: str) -> None:
     """Writes the card by which the Hub knows that the Space is static, or refuses one that says otherwise."""
-    text = card.read_text(encoding="utf-8") if card.is_file() else ""
+    try:
+        text = card.read_text(encoding="utf-8") if card.is_file() else ""
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{CARD} of the Space is no UTF-8 text; save it as such") from error
     if not text.startswith("---\n"):
         title = repo_id.partition("/")[2]
         head = f"---\ntitle: {title}\nsdk: static\napp_file: {PAGE}\npinned: false\n---\n\n"

@@ -133,8 +133,9 @@ class Text:
             CorpusError: not readable, not UTF-8, NUL bytes, or no words at all.
         """
         decoder = codecs.getincrementaldecoder("utf-8-sig")()
-        rest, offset, found = "", 0, False
+        rest, offset, found, last = "", 0, False, b"\n"
         for block in self.blocks():
+            last = block[-1:] or last
             if b"\0" in block:
                 raise self._binary(f"NUL, byte {offset + block.index(0):,}")
             try:
@@ -149,7 +150,8 @@ class Text:
             found = found or any(word != EOS for word in words)
             yield words
         try:
-            words = words_of(rest + decoder.decode(b"", final=True))
+            # The last line ends with the text, newline or not.
+            words = words_of(rest + decoder.decode(b"", final=True) + ("" if last == b"\n" else "\n"))
         except UnicodeDecodeError as error:
             raise self._binary(f"{error.reason} at the end") from error
         if not (found or any(word != EOS for word in words)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import ZooError
@@ -14,6 +15,22 @@ if TYPE_CHECKING:
 INSTALL = (
     "pip install 'pyopencl[pocl]', or on Debian: apt install pocl-opencl-icd; on a phone: docs/bench-on-a-phone.md"
 )
+
+
+def alone(threads: int = 1) -> None:
+    """Makes PoCL compute as in `bench.latency`: on so many threads, one of them without waking another.
+
+    To be called before pyopencl is imported; what the environment says already stays. Devices and settings that are
+    tuned for one have other names otherwise.
+    """
+    if "pyopencl" not in sys.modules:
+        for name, value in pocl(threads).items():
+            os.environ.setdefault(name, value)
+
+
+def pocl(threads: int) -> dict[str, str]:
+    """The variables by which PoCL computes on so many threads."""
+    return {"POCL_DEVICES": "basic" if threads == 1 else "pthread", "POCL_MAX_PTHREAD_COUNT": str(threads)}
 
 
 def library() -> Any:

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from zoo.errors import ZooError
 from zoo.hub import folder_of
@@ -82,17 +83,21 @@ def export(
     out = Path(os.path.expanduser(out))
     if out.exists() and not out.is_dir():
         raise ZooError(f"{out} is a file; give --out a folder")
+    weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    before = _before(out, kind, folder, weights)
     is_new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(dir=out, prefix=f".{kind}-") as unchecked:
             report = importlib.import_module(f".{module}", __package__).write(model, text, Path(unchecked), asked)
-            weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
             versions = {package: importlib.metadata.version(package.replace("_", "-")) for package in packages}
             files = [*report["files"], *report.get("sources", ())]
             sizes = {file: (Path(unchecked) / file).stat().st_size for file in files}
             told = {"name": folder.name, "command": f"zoo export {folder.name} --to {to} --data DIR"}
             report = {**told, "sha256": weights, "versions": versions, "bytes": sizes, **report}
+            for key in ("bytes", "files"):  # of variants that were exported before, and stay
+                if isinstance(report.get(key), dict):
+                    report[key] = before.get(key, {}) | report[key]
             (Path(unchecked) / "check.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
             (out / kind).mkdir(exist_ok=True)
             written = [out / kind / file for file in [*files, "check.json"]]
@@ -107,6 +112,29 @@ def export(
     for file in beside:
         shutil.copyfile(folder / file, out / file)
     return [out / file for file in beside] + written
+
+
+def _before(out: Path, kind: str, folder: Path, weights: str) -> dict[str, Any]:
+    """The report of an earlier export of the same weights into `out`; {}: there is none.
+
+    Raises:
+        ZooError: `out` holds files of another checkpoint, which would be taken for this one's.
+    """
+    other = [
+        file
+        for file in BESIDE
+        if (out / file).is_file()
+        and (folder / file).is_file()
+        and (out / file).read_bytes() != (folder / file).read_bytes()
+    ]
+    report = {}
+    with contextlib.suppress(OSError, ValueError):
+        report = json.loads((out / kind / "check.json").read_text(encoding="utf-8"))
+    if report and report.get("sha256") != weights:
+        other.append(f"{kind}/check.json")
+    if other:
+        raise ZooError(f"{out} holds {other[0]} of another checkpoint; give another --out, or remove what is there")
+    return report
 
 
 def folder_name(name: str) -> str:

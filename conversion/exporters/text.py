@@ -48,7 +48,11 @@ def check_text(
         name = "ptb" if corpus is None else corpus
         try:
             ids = load_corpus(name, data, tokenizer=tokenizer, splits=("test",)).splits["test"]
-            return CheckText(np.array(ids[:positions], np.int64), f"{name}, test, its first tokens")
+            text = np.array(ids[:positions], np.int64)
+            if len(text) == positions:
+                return CheckText(text, f"{name}, test, its first tokens")
+            made = sample(model, 1, positions - len(text))[0]
+            return CheckText(np.concatenate([text, made]), f"{name}, test, and what the model makes, seed 0")
         except CorpusError:
             if corpus is not None or data is not None:
                 raise

@@ -48,6 +48,9 @@ def read_tensors(path: Path) -> Tensors:
         if all(name.startswith(wrapper) for name in tensors):
             tensors = {name.removeprefix(wrapper): tensor for name, tensor in tensors.items()}
     for name, tensor in tensors.items():
+        if tensor.layout != torch.strided:
+            kind = str(tensor.layout).removeprefix("torch.")
+            raise CheckpointError(f"{path} has {name} as {kind}; save it dense: tensor.to_dense()")
         if RECURRENT.fullmatch(name) and not tensor.is_floating_point():
             kind = str(tensor.dtype).removeprefix("torch.")
             raise CheckpointError(f"{path} has {name} as {kind}; give the weights before quantization, as float")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from zoo.errors import CheckpointError, VocabularyError
 from zoo.modeling_rnnlm import RnnLmForCausalLM
 from zoo.tokenization import EOS, UNK, build_tokenizer
 
-from ..checkpoint import provenance, save_checkpoint
+from ..checkpoint import check_place, provenance, save_checkpoint
 from .files import read_tensors
 from .network import Network, find_network
 from .vocabulary import HOW, check_count, read_words, renamed, words_of_corpus
@@ -65,14 +66,24 @@ def import_checkpoint(
         VocabularyError, CorpusError: no words, words of another model, or files that cannot be read.
     """
     path, folder = Path(file).expanduser(), Path(out).expanduser()
+    check_place(folder)
     if folder.exists() and not replace:
         raise CheckpointError(f"{folder} is there already; give another folder, or to write it again: --replace")
-    network = find_network(path, read_tensors(path), kind, embedding, rnn, head, nonlinearity, ignore)
+    tensors = read_tensors(path)
+    if unmet := [glob for glob in ignore if not any(fnmatchcase(name, glob) for name in tensors)]:
+        raise CheckpointError(f"--ignore {unmet[0]!r} fits no tensor of {path}; it has {', '.join(sorted(tensors))}")
+    network = find_network(path, tensors, kind, embedding, rnn, head, nonlinearity, ignore)
     words, tokenizer = _words(path, network, vocabulary, corpus, eos, unk)
     config = RnnLmConfig(**config_of(network), **dict.fromkeys(TOKENS, words.index(EOS)))
     with torch.device("meta"):  # shapes without memory
         model = RnnLmForCausalLM(config)
-    model.load_state_dict(tensors_of(network), assign=True)
+    made = tensors_of(network)
+    if spoilt := [name for name, tensor in made.items() if not tensor.isfinite().all()]:
+        raise CheckpointError(
+            f"{path} has numbers that are not finite (nan or inf), which become {spoilt[0]}: its training diverged or "
+            "the file is damaged; give another state of it"
+        )
+    model.load_state_dict(made, assign=True)
     model.tie_weights()
     origin = _origin(path, network, words, vocabulary, corpus)
     metrics = {"imported": origin, "parameters": model.num_parameters(), "stored": {"dtype": "float32"}, **provenance()}

@@ -5,6 +5,7 @@ Letters: G gates (4 LSTM, 3 GRU, 1 RNN), H hidden, N input, P projection, O laye
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -182,5 +183,12 @@ def _without_layers(tensors: Tensors) -> str:
         return TRANSFORMER
     if any(name.startswith("rnns.") and ".linear." in name for name in names):
         return QRNN
+    cells = [name for name in names if re.fullmatch(r"(?:.*\.)?(?:weight|bias)_(?:ih|hh)", name)]
+    if cells:
+        return (
+            f"has the layers of torch.nn.LSTMCell or GRUCell ({cells[0]} ...), whose names lack the number of a layer; "
+            'save them as <name>_l0: torch.save({k + "_l0" if k[-3:] in ("_ih", "_hh") else k: v for k, v in '
+            "state.items()}, FILE)"
+        )
     more = " ..." if len(names) > 4 else ""
     return f"has no recurrent layer (weight_ih_l0 ...); it has {', '.join(names[:4])}{more}; {CELLS}"

@@ -43,7 +43,7 @@ def test_the_command_writes_what_agrees(folder, monkeypatch, capsys):
     keys = ("name", "sha256", "command", "device", "versions", "corpus", "words", "targets", "storages")
     assert tuple(found) == keys
     assert (found["corpus"], found["words"], found["targets"]) == ("story", 10, TARGETS)
-    assert found["command"] == "python -m bench.agreement tiny --corpus story --data DIR"
+    assert found["command"] == "python -m bench.agreement tiny --corpus story --words 10 --storage fp32 --data DIR"
     assert found["device"] and str(folder.parent) not in path.read_text()
     (row,) = found["storages"].values()
     assert row["floats"] == "fp32" and row["same_top3"] == row["same_set"] == 1
@@ -53,8 +53,18 @@ def test_the_command_writes_what_agrees(folder, monkeypatch, capsys):
     assert row["perplexity"] == pytest.approx(score_stream(model, ids, eos_id=1).perplexity, rel=1e-4)
     assert row["torch_perplexity"] is None
     printed = capsys.readouterr().out
-    assert printed.startswith("tiny fp32: same three best words at 100.00% of 10 words")
+    assert printed.startswith("tiny fp32, story: same three best words at 100.00% of 10 words")
     assert "torch: not measured, type python -m bench.quality" in printed
+
+
+def test_a_result_of_more_words_stays(folder, capsys):
+    assert run(folder, "--storage", "fp32", "--words", "10") == 0
+    (path,) = (folder.parent / "out" / "tiny").iterdir()
+    before = path.read_bytes()
+    assert run(folder, "--storage", "fp32", "--words", "3") == 2
+    assert "has 10 words, more than --words; give --out, or --replace" in capsys.readouterr().err
+    assert path.read_bytes() == before
+    assert run(folder, "--storage", "fp32", "--words", "3", "--replace") == 0
 
 
 def test_torch_is_quoted_for_the_same_weights_only(tmp_path):

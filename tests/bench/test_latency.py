@@ -15,7 +15,7 @@ from tests.zoo.folders import write_checkpoint, write_classifier
 from tests.zoo.models import fill
 from zoo import RnnLmConfig, RnnLmForCausalLM
 from zoo.catalog import CLASSIFICATION, Entry
-from zoo.errors import ZooError
+from zoo.errors import CorpusError, ZooError
 
 QUICK = dict(warm_up=4, timed=8, block=4, spaced=2, spaced_gap_ms=1.0, cold=1, checked=STEPS)
 TOKENS = [2, 5, 3, 30, 2, 2, 7, 9, 11, 4, 1, 0]
@@ -113,7 +113,19 @@ def test_main_writes_a_result_per_device_with_conditions(tmp_path, folder, quick
     assert latency.main([str(folder), *options, "--out", str(tmp_path), "--work", str(tmp_path / "work")]) == 0
     result = json.loads((tmp_path / "tiny" / "latency-some-cpu-2-cores-2-threads.json").read_text())
     assert list(result) == [
-        *("name", "sha256", "command", "device", "versions", "text", "protocol", "memory", "reference", "bandwidth"),
+        *(
+            "name",
+            "sha256",
+            "command",
+            "device",
+            "cpu",
+            "versions",
+            "text",
+            "protocol",
+            "memory",
+            "reference",
+            "bandwidth",
+        ),
         *("milliseconds", "contenders", "base", "ratios", "skipped"),
     ]
     assert result["reference"] == "numpy"
@@ -133,11 +145,55 @@ def test_main_writes_a_result_per_device_with_conditions(tmp_path, folder, quick
     assert "torch-cuda was not timed: torch finds no CUDA GPU" in printed
 
 
+def test_a_result_of_more_contenders_stays(tmp_path, folder, quick, capsys):
+    options = [str(folder), "--out", str(tmp_path), "--work", str(tmp_path / "work"), "--backend"]
+    assert latency.main([*options, "numpy", "torch-step"]) == 0
+    path = tmp_path / "tiny" / "latency-some-cpu-2-cores.json"
+    before = path.read_bytes()
+    assert latency.main([*options, "numpy"]) == 2
+    assert "has torch-step, which were not timed now, and stays" in capsys.readouterr().err
+    assert path.read_bytes() == before
+    assert json.loads((tmp_path / "work" / "tiny" / path.name).read_text())["milliseconds"].keys() == {"numpy"}
+    assert latency.main([*options, "numpy", "--replace"]) == 0
+    assert json.loads(path.read_text())["milliseconds"].keys() == {"numpy"}
+
+
+def test_the_text_is_that_of_the_training(tmp_path, monkeypatch):
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    folder, asked = tiny(tmp_path / "tiny"), []
+    (folder / "metrics.json").write_text('{"corpus": "dialogue"}')
+    text = tmp_path / "test.txt"
+    text.write_text("w2 w3 w4\n" * 9)
+
+    def load(name, data, **more):
+        asked.append(name)
+        return latency_corpus(text, data, **more)
+
+    latency_corpus = latency.load_corpus
+    monkeypatch.setattr(latency, "load_corpus", load)
+    assert latency.text_of(folder, str(tmp_path), 8)[1] == "dialogue, test, its first tokens"
+    assert latency.text_of(folder, None, 8, str(text))[1] == "test, test, its first tokens"
+    assert asked == ["dialogue", str(text)]
+    with pytest.raises(CorpusError, match="give a longer --corpus"):
+        latency.text_of(folder, None, 99, str(text))
+    monkeypatch.setenv("ZOO_DATA", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(latency, "load_corpus", latency_corpus)
+    with pytest.raises(CorpusError):  # no random ids where a text was meant
+        latency.text_of(folder, None, 8)
+
+
+def test_the_device_is_that_of_the_opencl_step():
+    cpu, gpu = {"device": "PoCL", "device_type": "cpu"}, {"device": "Some GPU", "device_type": "gpu"}
+    assert latency.device_name({"opencl": gpu, "numpy": {}}) == "Some GPU"
+    assert latency.device_name({"torch-cuda": gpu, "numpy": {}}) == "Some GPU"
+    assert latency.device_name({"opencl": cpu, "torch-cuda": gpu}) == latency.cpu_name()
+
+
 def test_an_interrupt_leaves_no_result(tmp_path, folder, quick, monkeypatch, capsys):
     monkeypatch.setattr(rounds.Contest, "_pass", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     out, work = str(tmp_path / "out"), str(tmp_path / "work")
     assert latency.main([str(folder), "--backend", "numpy", "--out", out, "--work", work]) == 130
-    assert "stopped; nothing was written" in capsys.readouterr().err
+    assert "stopped; what was being measured was not written" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -146,6 +202,9 @@ def test_an_interrupt_leaves_no_result(tmp_path, folder, quick, monkeypatch, cap
     [
         (["tiny", "--backend", "torhc"], "error: no contender 'torhc'; did you mean torch"),
         (["tiny", "--threads", "0"], "error: threads is 0 and passes 1; give at least 1 of each"),
+        (["tiny", "--threads", "99999"], "error: threads is 99999 and this machine has "),
+        (["tiny", "--backend", "numpy", "--device", "mali"], "error: --device is of the OpenCL step; leave it out"),
+        (["tiny", "--out", "/proc/nowhere"], "error: cannot write to /proc/nowhere; give a folder of yours: --out"),
         (["tiny", "--python", "litert=nowhere"], "error: --python is 'litert=nowhere'; give a contender and an inter"),
         ([], "error: no checkpoint was given; name one, or give --all"),
     ],
@@ -171,7 +230,7 @@ def test_summaries_are_medians_over_passes_and_ratios_pair_rounds():
 
 
 def test_the_command_names_no_path_of_this_machine():
-    given = argparse.Namespace(backend=["numpy"], threads=2, passes=3, device=None, data="/some/place")
+    given = argparse.Namespace(backend=["numpy"], threads=2, passes=3, device=None, data="/some/place", corpus=None)
     expected = "python -m bench.latency tiny --backend numpy --threads 2 --passes 3 --data DIR"
     assert latency.command_of("tiny", given) == expected
 

@@ -256,6 +256,29 @@ def test_the_command_takes_steps_as_options(tmp_path, corpus, parent):
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), same.state_dict().values(), strict=True))
 
 
+def test_a_budget_fine_tunes_what_learns(tmp_path, corpus, parent):
+    given = compress.parser("zoo compress").parse_args(
+        command(parent, corpus, tmp_path, "--max-ppl-loss", "0.2", "--fine-tune", "1")
+    )
+    steps = compress.from_options(given).compress
+    first = next(place for place, step in enumerate(steps) if step.method == "quantize")
+    assert len(steps) > 1 and [bool(step.stage) for step in steps] == [place <= first for place in range(len(steps))]
+
+
+@pytest.mark.parametrize("options", ["--keep-units 0", "--low-rank 0 --int8", "--fine-tune -1 --int8"])
+def test_zero_is_given_too(tmp_path, corpus, parent, options, capsys):
+    assert compress.main(command(parent, corpus, tmp_path, *options.split())) == 2
+    assert "nothing to do" not in capsys.readouterr().err and not (tmp_path / "small").exists()
+
+
+def test_other_peoples_files_are_not_replaced(tmp_path, corpus, parent, capsys):
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small" / "thesis.tex").write_text("years of work")
+    assert compress.main(command(parent, corpus, tmp_path, "--int8", "--replace")) == 2
+    assert "holds thesis.tex; to replace it would delete that" in capsys.readouterr().err
+    assert (tmp_path / "small" / "thesis.tex").read_text() == "years of work"
+
+
 def test_the_corpus_is_that_of_the_parent(tmp_path, corpus, parent):
     options = [str(parent), "--out", str(tmp_path / "small"), "--runs", str(tmp_path / "runs"), "--device", "cpu"]
     assert compress.main([*options, "--int8"]) == 0

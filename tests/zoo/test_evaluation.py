@@ -55,8 +55,12 @@ def test_error_of_ratings(run, tmp_path, data, monkeypatch):
     ("labels", "arguments", "message"),
     [
         (2, ["--corpus", "ptb"], "is a text classifier, which needs labelled texts.*--corpus imdb or movie-reviews"),
-        (2, ["--corpus", "movie-reviews"], "tells 2 classes apart"),
-        (1, [], "predicts a number; give texts with numbers"),
+        (
+            2,
+            ["--corpus", "movie-reviews"],
+            "trained for classes, and movie-reviews has ratings; allowed: --corpus imdb",
+        ),
+        (1, [], "trained for ratings, and imdb has classes; allowed: --corpus movie-reviews"),
         (2, ["--split", "dev"], "allowed: some of train, valid, test"),
         (2, ["--batch-size", "0"], "batch_size is 0"),
         (None, ["--corpus", "imdb"], "is a language model and imdb are labelled texts"),
@@ -95,3 +99,51 @@ def test_a_language_model_is_measured_on_the_public_corpus_of_its_training(tmp_p
     if metrics is not None:
         (tmp_path / "metrics.json").write_text(metrics)
     assert language_corpus(tmp_path) == corpus
+
+
+def test_unknown_words_are_counted(run, tmp_path):
+    folder, text = write_checkpoint(tmp_path / "tiny"), tmp_path / "story.txt"
+    text.write_text("w3 strange w4 <unk>\nodd", encoding="utf-8")  # <unk> is a word; the last line has no newline
+    code, out, _ = run("evaluate", folder, "--corpus", text)
+    assert code == 0 and "7 targets, 2 of them (28.6%) not in the vocabulary and read as <unk>" in out
+    found = json.loads(run("evaluate", folder, "--corpus", text, "--json")[1])
+    assert (found["targets"], found["unknown_words"]) == (7, 2)
+    text.write_text("w3 w4\n", encoding="utf-8")
+    assert "not in the vocabulary" not in run("evaluate", folder, "--corpus", text, "--cache")[1]
+
+
+def test_a_text_of_ones_own_takes_the_training_text_of_the_checkpoint(run, tmp_path, monkeypatch):
+    folder, text = write_checkpoint(tmp_path / "tiny"), tmp_path / "story.txt"
+    text.write_text("w3 w4 w5\n" * 5, encoding="utf-8")
+    monkeypatch.delenv("ZOO_DATA", raising=False)
+    code, _, err = run("evaluate", folder, "--corpus", text, "--dynamic")
+    assert code == 2 and "scales its steps by the gradients on training text, and" in err and "--cache" in err
+    monkeypatch.setattr("zoo.evaluation.language_corpus", lambda _: str(tmp_path / "corpus"))
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "train.txt").write_text("w6 w7 w8 w3\n" * 30, encoding="utf-8")
+    code, out, err = run("evaluate", folder, "--corpus", text, "--dynamic")
+    assert (code, err) == (0, "") and "dynamic evaluation: 20 targets" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--dynamic", "lr=inf"], "allowed: any finite lr"),
+        (["--dynamic", "floor=inf"], "allowed: any finite lr"),
+        (["--cache", "size=10", "size=20"], "was given size twice"),
+        (["--threads", "100000"], "--threads is 100000; allowed: 1 to"),
+        (["--split", "dev"], r"split 'dev' \(--split\); allowed: train, valid, test"),
+    ],
+)
+def test_settings_that_cannot_be(run, tmp_path, options, message):
+    folder, text = write_checkpoint(tmp_path / "tiny"), tmp_path / "story.txt"
+    text.write_text("w3 w4 w5\n", encoding="utf-8")
+    code, _, err = run("evaluate", folder, "--corpus", text, *options)
+    assert code == 2 and err.count("\n") == 1 and re.search(message, err), err
+
+
+def test_a_cache_larger_than_the_text(run, tmp_path):
+    folder, text = write_checkpoint(tmp_path / "tiny"), tmp_path / "story.txt"
+    text.write_text("w3 w4 w5\n" * 9, encoding="utf-8")
+    told = [run("evaluate", folder, "--corpus", text, "--cache", f"size={size}", "--json")[1] for size in (99, 10**24)]
+    assert json.loads(told[0])["cache"]["perplexity"] == json.loads(told[1])["cache"]["perplexity"]

@@ -76,7 +76,7 @@ def test_close_match_is_offered(shipped: Path):
 
 def test_catalog_row_without_files(shipped: Path):
     shipped.rename(shipped.with_name("elsewhere"))
-    with pytest.raises(CheckpointError, match="install the package again"):
+    with pytest.raises(CheckpointError, match="they are in a clone of the project"):
         hub.folder_of("tiny")
 
 

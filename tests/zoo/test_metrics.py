@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo.errors import CheckpointError, CorpusError, VocabularyError
+from zoo.errors import CheckpointError, CorpusError, VocabularyError, ZooError
 from zoo.loading import load
 from zoo.scoring import score_stream
 
@@ -41,7 +41,7 @@ def test_it_scores_the_lines_as_one_stream(metric, folder):
     ids = tokenizer("\n".join(LINES) + "\n")["input_ids"]
     expected = score_stream(model, np.array(ids), eos_id=1)
     found = metric.compute(predictions=LINES, model_id=str(folder))
-    assert found["targets"] == len(ids) == 12
+    assert found["targets"] == len(ids) == 12 and found["unknown_words"] == 1
     assert found["word_perplexity"] == pytest.approx(expected.perplexity)
     assert found["standard_error"] == pytest.approx(expected.standard_error)
     assert (found["top1"], found["top3"]) == (expected.top1, expected.top3)
@@ -81,3 +81,17 @@ def test_a_word_that_the_vocabulary_does_not_have(metric, tmp_path):
     folder = write_checkpoint(tmp_path / "other", words=["a", *WORDS[1:]])
     with pytest.raises(VocabularyError, match="neither the word 'strange' nor <unk>"):
         metric.compute(predictions=LINES, model_id=str(folder))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [({"predictions": "w2 w3"}, "give a list"), ({"predictions": ["w2", None]}, "a line is a str")],
+)
+def test_what_is_no_list_of_lines(metric, folder, given, message):
+    with pytest.raises(CorpusError, match=message):
+        metric.compute(model_id=str(folder), **given)
+
+
+def test_no_model_is_named(metric):
+    with pytest.raises(ZooError, match="model_id is missing"):
+        metric.compute(predictions=["w2"])

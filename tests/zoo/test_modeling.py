@@ -198,6 +198,19 @@ def test_generate_continues_as_repeated_full_passes_do(variant):
 
 
 @torch.no_grad()
+def test_a_state_goes_on_and_can_be_copied_but_not_back():
+    model = model_of(cell="lstm").eval()
+    ids = torch.tensor([[2, 5, 3, 7]])
+    cache = model(ids).past_key_values  # with a graph behind it
+    kept = copy.deepcopy(cache)
+    assert kept.get_seq_length() == 4 and not kept.states()[0][0].requires_grad
+    with pytest.raises(ValueError, match="has read 4 tokens and input_ids has 4; a recurrent state cannot go back"):
+        model.generate(ids, past_key_values=cache, max_new_tokens=1)
+    longer = torch.cat([ids, torch.tensor([[9]])], dim=1)
+    how = {"max_new_tokens": 3, "do_sample": False, "pad_token_id": 0}
+    assert model.generate(longer, past_key_values=kept, **how).equal(model.generate(longer, **how))
+
+
 def test_beam_search_with_state_equals_without_and_sampling_runs():
     model, ids = model_of(), ids_of(2, 4)
     model.generation_config.eos_token_id = None

@@ -242,6 +242,43 @@ def test_a_folder_that_is_there(tmp_path: Path):
     assert difference(other, folder) < CLOSE
 
 
+def test_only_a_checkpoint_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    state = random(WordLanguageModel("LSTM", 4, 4, 1, True)).state_dict()
+    (tmp_path / "ours").mkdir()
+    thesis = tmp_path / "ours" / "thesis.tex"
+    thesis.write_text("years of work")
+    with pytest.raises(CheckpointError, match=r"holds thesis.tex; to replace it would delete that"):
+        imported(tmp_path, state, replace=True)
+    thesis.unlink()
+    folder = imported(tmp_path, state, replace=True)
+    (folder / "notes").mkdir()
+    with pytest.raises(CheckpointError, match="holds notes"):
+        imported(tmp_path, state, replace=True)
+    file = tmp_path / "theirs.pt"
+    before = file.read_bytes()
+    with pytest.raises(CheckpointError, match="is a file or a link"):
+        import_checkpoint(file, file, vocabulary=vocabulary_file(tmp_path), replace=True)
+    assert file.read_bytes() == before
+    monkeypatch.chdir(folder)
+    with pytest.raises(CheckpointError, match="is the folder that this runs in"):
+        import_checkpoint(file, "", vocabulary=vocabulary_file(tmp_path), replace=True)
+
+
+def test_numbers_that_cannot_be(tmp_path: Path):
+    state = random(WordLanguageModel("LSTM", 4, 4, 1, False)).state_dict()
+    with pytest.raises(CheckpointError, match=r"encoder.weight as sparse_coo; save it dense"):
+        imported(tmp_path, {**state, "encoder.weight": state["encoder.weight"].to_sparse()})
+    with pytest.raises(CheckpointError, match="--ignore 'nothing' fits no tensor"):
+        imported(tmp_path, state, ignore=["nothing*"[:-1]])
+    state["decoder.weight"][0, 0] = float("nan")
+    with pytest.raises(CheckpointError, match="numbers that are not finite"):
+        imported(tmp_path, state)
+    cells = {name.replace("_l0", ""): tensor for name, tensor in state.items()}
+    with pytest.raises(CheckpointError, match="LSTMCell or GRUCell"):
+        imported(tmp_path, cells)
+    assert not (tmp_path / "ours").exists()
+
+
 def test_matrices_that_need_no_change_are_not_copied():
     from conversion.importers.network import find_network
     from conversion.importers.weights import tensors_of

@@ -3,6 +3,8 @@
 Letters: B batch, H hidden, O layer output (the projection's width if there is one, else H).
 """
 
+import copy
+
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
 
@@ -54,6 +56,13 @@ class RecurrentState(CacheLayerMixin):
         self.is_initialized = False
         self.cumulative_length = 0
 
+    def copied(self) -> "RecurrentState":
+        """A state of its own with the same numbers."""
+        made = type(self)()
+        if self.is_initialized:
+            made.update(self.keys.detach().clone(), self.values.detach().clone(), seen=self.cumulative_length)
+        return made
+
     def crop(self, *args) -> None:
         raise NotImplementedError("a recurrent state cannot be cropped; go back to a copy.deepcopy of the cache")
 
@@ -75,6 +84,16 @@ class RnnLmCache(Cache):
         for layer, (h, c) in zip(cache.layers, states, strict=False):
             layer.update(h, c, seen=seen)
         return cache
+
+    def __deepcopy__(self, memo: dict) -> "RnnLmCache":
+        """A copy to go back to, cut off from any graph (copy.deepcopy refuses tensors that have one)."""
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        for name, value in self.__dict__.items():
+            if name != "layers":
+                setattr(copied, name, copy.deepcopy(value, memo))
+        copied.layers = [layer.copied() for layer in self.layers]
+        return copied
 
     def detach(self) -> "RnnLmCache":
         """Cuts the graph behind the state, in place (truncated BPTT)."""

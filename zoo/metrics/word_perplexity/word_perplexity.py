@@ -3,11 +3,13 @@
 `evaluate.load` copies this file elsewhere, hence the absolute imports of the installed package.
 """
 
+from typing import Any
+
 import datasets
 import evaluate
 import numpy as np
 
-from zoo.errors import CorpusError, VocabularyError
+from zoo.errors import CorpusError, VocabularyError, ZooError
 from zoo.loading import load
 from zoo.scoring import score_stream
 from zoo.tokenization import EOS, UNK, words_of
@@ -24,7 +26,7 @@ Args:
     batch_size (int): stripes scored side by side; 1 is the published protocol.
 
 Returns:
-    word_perplexity, standard_error, targets, top1, top3, reciprocal_perplexity, ms_per_token.
+    word_perplexity, standard_error, targets, unknown_words, top1, top3, reciprocal_perplexity, ms_per_token.
 
 Example:
     >>> metric = evaluate.load("zoo/metrics/word_perplexity")
@@ -58,8 +60,18 @@ class WordPerplexity(evaluate.Metric):
             features=datasets.Features({"predictions": datasets.Value("string")}),
         )
 
-    def _compute(self, predictions: list[str], model_id: str, batch_size: int = 1) -> dict[str, float]:
+    def compute(self, *, predictions: Any = None, **kwargs: Any) -> dict[str, float] | None:
+        """As `evaluate.Metric.compute`; refuses (CorpusError) what it would take apart into letters."""
+        if isinstance(predictions, str):
+            raise CorpusError("predictions is one str, whose letters would be lines; give a list: predictions=[text]")
+        if predictions is not None and (odd := [line for line in predictions if not isinstance(line, str)]):
+            raise CorpusError(f"predictions has {odd[0]!r}; a line is a str")
+        return super().compute(predictions=predictions, **kwargs)
+
+    def _compute(self, predictions: list[str], model_id: str | None = None, batch_size: int = 1) -> dict[str, float]:
         """Scores the lines; raises the named errors of `zoo.errors`."""
+        if model_id is None:
+            raise ZooError('model_id is missing; give a checkpoint, e.g. model_id="lstm-200-ptb"')
         if not predictions:
             raise CorpusError("predictions is empty, so there is nothing to score; give lines of text")
         model, tokenizer = load(model_id)
@@ -74,6 +86,7 @@ class WordPerplexity(evaluate.Metric):
             "word_perplexity": scores.perplexity,
             "standard_error": scores.standard_error,
             "targets": scores.targets,
+            "unknown_words": sum(word not in ids for word in words),
             "top1": scores.top1,
             "top3": scores.top3,
             "reciprocal_perplexity": scores.reciprocal_perplexity,

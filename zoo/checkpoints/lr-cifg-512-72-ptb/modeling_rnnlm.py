@@ -295,6 +295,18 @@ class RnnLmForCausalLM(RnnLmPreTrainedModel, GenerationMixin):
             return self.logits(self.readout(x[:, None])[:, 0]), after
         return self.lm_head(x if self.output_projection is None else self.output_projection(x)), after
 
+    def prepare_inputs_for_generation(self, input_ids, past_key_values=None, is_first_iteration=False, **kwargs):
+        if is_first_iteration and past_key_values is not None:
+            seen, given = past_key_values.get_seq_length(), input_ids.shape[1]
+            if 0 < given <= seen:
+                raise ValueError(
+                    f"past_key_values has read {seen} tokens and input_ids has {given}; a recurrent state cannot go "
+                    "back: give it together with all that it has read and at least one token more"
+                )
+        return super().prepare_inputs_for_generation(
+            input_ids, past_key_values=past_key_values, is_first_iteration=is_first_iteration, **kwargs
+        )
+
     def _prepare_cache_for_generation(self, generation_config, model_kwargs, *args, **kwargs):
         if model_kwargs.get("past_key_values") is not None or generation_config.use_cache is False:
             return super()._prepare_cache_for_generation(generation_config, model_kwargs, *args, **kwargs)
