@@ -23,7 +23,7 @@ from .tokenization import EOS, UNK, Text, build_tokenizer, vocabulary_of, words_
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-FORMAT = "2"  # of the cached files; to be raised when the same text would give other ids
+FORMAT = "1"  # of the cached files; to be raised when the same text would give other ids
 
 
 @dataclass(eq=False)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import CheckpointError, CorpusError, ZooError
 from .hub import folder_of
+from .layout import read_layout
 from .review_sources import SOURCES
 from .tokenization import UNK
 
@@ -98,7 +99,8 @@ def reviews_of(
             f"allowed: --corpus {' or '.join(SOURCES)}"
         )
     kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("problem_type")
-    if kind is not None and kind != SOURCES[corpus].problem_type:
+    kind = kind or ("regression" if read_layout(folder).labels == 1 else "single_label_classification")
+    if kind != SOURCES[corpus].problem_type:
         fitting = [name for name, source in SOURCES.items() if source.problem_type == kind]
         raise CorpusError(
             f"{folder.name} is trained for {TOLD.get(kind, kind)}, and {corpus} has "

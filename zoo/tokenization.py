@@ -133,9 +133,8 @@ class Text:
             CorpusError: not readable, not UTF-8, NUL bytes, or no words at all.
         """
         decoder = codecs.getincrementaldecoder("utf-8-sig")()
-        rest, offset, found, last = "", 0, False, b"\n"
+        rest, offset, found = "", 0, False
         for block in self.blocks():
-            last = block[-1:] or last
             if b"\0" in block:
                 raise self._binary(f"NUL, byte {offset + block.index(0):,}")
             try:
@@ -150,8 +149,7 @@ class Text:
             found = found or any(word != EOS for word in words)
             yield words
         try:
-            # The last line ends with the text, newline or not.
-            words = words_of(rest + decoder.decode(b"", final=True) + ("" if last == b"\n" else "\n"))
+            words = words_of(rest + decoder.decode(b"", final=True))
         except UnicodeDecodeError as error:
             raise self._binary(f"{error.reason} at the end") from error
         if not (found or any(word != EOS for word in words)):

@@ -125,7 +125,7 @@ def test_catalog_and_readme(imdb: Path):
     assert render.main([], imdb) == 0 and render.main(["--check"], imdb) == 0
     entry = Entry(name="sentiment", **json.loads((imdb / "zoo/catalog.json").read_text())["sentiment"])
     assert entry.task == "text-classification" and entry.headline == "imdb test accuracy 0.8432"
-    assert entry.quality == {"imdb": {"valid_accuracy": 0.8432, "test_accuracy": 0.8432}}
+    assert entry.quality == {"imdb": {"valid_accuracy": 0.84321, "test_accuracy": 0.84321}}
     text = (imdb / "README.md").read_text()
     assert (
         "| [sentiment](zoo/checkpoints/sentiment/README.md) | 1 x LSTM 5, embedding 1, vocabulary 270, 2 classes "

@@ -85,7 +85,7 @@ def test_catalog_rows_are_entries(root: Path):
     assert entry.description.startswith("2 x LSTM 650, projection 128, embedding 128, tied")
     assert entry.description.endswith(", input low_rank 8")
     assert (entry.parameters, entry.nonzeros, entry.bytes, entry.parent) == (2_653_200, 2_653_000, 5_309_000, "big")
-    assert entry.quality["ptb"]["test_perplexity"] == 87.1235
+    assert entry.quality["ptb"]["test_perplexity"] == 87.123456
     assert set(entry.sha256) == {"config.json", "model.safetensors", "recipe.toml"}
 
 
@@ -210,7 +210,7 @@ def test_readme_without_markers_is_refused(root: Path):
         ("zoo/checkpoints/tiny/README.md", "value: 87.1235", "value: 67.1235"),
         ("zoo/checkpoints/tiny/README.md", "| 87.12 |", "| 67.12 |"),
         ("zoo/checkpoints/tiny/README.md", "| torch | 2.500 |", "| torch | 1.500 |"),
-        ("zoo/catalog.json", "87.1235", "67.1235"),
+        ("zoo/catalog.json", "87.123456", "67.123456"),
         ("README.md", "| 87.12 |", "| 67.12 |"),
     ],
 )

@@ -116,4 +116,4 @@ def test_what_cannot_be(run, tmp_path, story, form, arguments, message):
 def test_dynamic_needs_training_text(run, tmp_path, story):
     (story / "train.txt").unlink()
     code, _, err = run("evaluate", write_checkpoint(tmp_path / "tiny"), "--corpus", story, "--dynamic")
-    assert code == 2 and "lacks train" in err
+    assert code == 2 and "scales its steps by the gradients on training text, and" in err

@@ -182,7 +182,7 @@ def test_missing_and_unknown_splits(folder):
     assert list(load_corpus(folder).splits) == ["train", "test"]
     with pytest.raises(CorpusError, match=r"lacks valid; give a folder with valid\.txt"):
         load_corpus(folder, splits=["valid"])
-    with pytest.raises(CorpusError, match="allowed: some of train, valid, test"):
+    with pytest.raises(CorpusError, match="allowed: train, valid, test"):
         load_corpus(folder, splits="test")
 
 

@@ -114,7 +114,7 @@ def test_what_is_in_floats_learns_beside_integers(usual):
 @pytest.mark.parametrize("wrong", [{"lr": -1.0}, {"decay": 1.5}, {"floor": 0.0}, {"lr": math.nan}])
 def test_settings_out_of_range(wrong, usual):
     model = model_of()
-    with pytest.raises(ZooError, match="allowed: lr from 0, decay from 0 to 1"):
+    with pytest.raises(ZooError, match="allowed: any finite lr from 0, decay from 0 to 1"):
         score_dynamic(model, stream(), EOS, usual(model), Dynamic(**wrong))
 
 

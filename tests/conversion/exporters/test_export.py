@@ -66,13 +66,14 @@ def test_a_folder_gets_its_files_inside_and_again(onnxruntime, tmp_path):
 
 
 def test_variants_are_added_and_checkpoints_are_not_mixed(onnxruntime, tmp_path):
-    folder, out = write_checkpoint(tmp_path / "tiny", model_of(cell="rnn")), tmp_path / "out"
+    folder = write_checkpoint(tmp_path / "tiny", model_of(cell="gru", projected=True), half=True)
+    out = tmp_path / "out"
     export(folder, "onnx", out, "fp32")
     report = json.loads(export(folder, "onnx", out, "fp16")[-1].read_text())
     assert sorted(report["files"]) == sorted(FILES[:2] + [file for file in FILES if "fp16" in file])
     assert report["bytes"].keys() == report["files"].keys()
     before = {path: path.read_bytes() for path in out.rglob("*.*")}
-    other = write_checkpoint(tmp_path / "other", model_of(cell="gru"))
+    other = write_checkpoint(tmp_path / "other", model_of(cell="rnn"))
     with pytest.raises(ZooError, match=r"holds config.json of another checkpoint; give another --out"):
         export(other, "onnx", out, "int8")
     (out / "config.json").unlink()
