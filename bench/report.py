@@ -11,6 +11,7 @@ import platform
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,8 +111,10 @@ def check_out(folder: Path) -> None:
     place = folder
     while not place.exists() and place != place.parent:
         place = place.parent
-    if not place.is_dir() or not os.access(place, os.W_OK):
-        raise ZooError(f"cannot write to {folder}; give a folder of yours: --out FOLDER")
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".probe-", dir=place))
+    except OSError as error:
+        raise ZooError(f"cannot write to {folder}; give a folder of yours: --out FOLDER") from error
 
 
 def told(run: Callable[[], int]) -> int:

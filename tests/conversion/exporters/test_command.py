@@ -17,7 +17,7 @@ def test_command_prints_what_it_wrote(folder, tmp_path, capsys):
     assert main([str(folder), "--to", "onnx", "--variant", "fp32", "--corpus", str(text)]) == 0
     out = capsys.readouterr().out
     assert f"{folder / 'onnx' / 'model.onnx'}  0.0" in out and out.count("same best three words at 100.00 %") == 2
-    assert "checked on 120 positions: " in out and str(text) in out
+    assert "checked on 2,000 positions: " in out and str(text) in out
 
 
 def test_command_tells_errors_in_one_line(folder, capsys):
