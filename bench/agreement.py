@@ -171,7 +171,7 @@ def command_of(name: str, corpus: str, given: argparse.Namespace) -> str:
     words += [] if given.words == WORDS else ["--words", str(given.words)]
     words += [] if given.storage == STORED else ["--storage", *given.storage]
     words += ["--device", given.device] if given.device else []
-    return shlex.join([*words, "--data"]) + " DIR"
+    return shlex.join([*words, "--data", "DIR"])
 
 
 if __name__ == "__main__":

@@ -152,7 +152,6 @@ def _environment(threads: int, folder: Path) -> dict[str, str]:
     """The variables of this process, with the libraries' pools at this many threads."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     found = {**os.environ, **dict.fromkeys(THREADS, str(threads)), "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
-    if "POCL_DEVICES" not in os.environ:  # `basic` computes on the caller's thread, without waking another
-        shared = threads > 1 and (folder / "model.safetensors").stat().st_size >= SHARED_WORK
-        found |= pocl(threads) | ({} if shared else {"POCL_DEVICES": pocl(1)["POCL_DEVICES"]})
+    if "POCL_DEVICES" not in os.environ:
+        found |= pocl(threads, threads == 1 or (folder / "model.safetensors").stat().st_size < SHARED_WORK)
     return found

@@ -24,13 +24,13 @@ def alone(threads: int = 1) -> None:
     tuned for one have other names otherwise.
     """
     if "pyopencl" not in sys.modules:
-        for name, value in pocl(threads).items():
+        for name, value in pocl(threads, threads == 1).items():
             os.environ.setdefault(name, value)
 
 
-def pocl(threads: int) -> dict[str, str]:
-    """The variables by which PoCL computes on so many threads."""
-    return {"POCL_DEVICES": "basic" if threads == 1 else "pthread", "POCL_MAX_PTHREAD_COUNT": str(threads)}
+def pocl(threads: int, is_alone: bool) -> dict[str, str]:
+    """The variables by which PoCL computes on so many threads, or on the caller's alone, without waking another."""
+    return {"POCL_DEVICES": "basic" if is_alone else "pthread", "POCL_MAX_PTHREAD_COUNT": str(threads)}
 
 
 def library() -> Any:
