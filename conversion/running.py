@@ -17,6 +17,7 @@ from .optim import averaging_starts
 from .position import Position
 from .progress import Progress
 from .recipe import Recipe, Stage
+from .recurrence import train_with_kernel
 from .resume import collapse, divergence, refuse_changes
 from .state import load_state, random_states, set_random_states
 
@@ -58,6 +59,7 @@ class Running:
         self.generator = torch.Generator().manual_seed(recipe.seed)
         torch.manual_seed(recipe.seed + rank)
         model.to(device)
+        train_with_kernel(model)
         self.learner = Learner(model, self.stage, self.constraint)
         self.started = time.monotonic()
 
