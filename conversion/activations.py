@@ -121,15 +121,21 @@ def sensitivities(
 def training_text(model: RnnLmForCausalLM, data: Corpus | None) -> np.ndarray:
     """The ids of the training text, checked against the model's vocabulary."""
     if data is None:
-        raise RecipeError("weighted = true needs training text; give a corpus (--corpus) or weighted = false")
+        raise RecipeError(
+            "this step needs training text; give a corpus (--corpus), or weighted = false (low rank), "
+            "criterion = 'magnitude' (prune), rounding = 'nearest' (quantize)"
+        )
     if model.config.num_softmaxes > 1:
         raise RecipeError(
             f"this model has num_softmaxes {model.config.num_softmaxes}, and activations are measured of one softmax "
-            "only; give weighted = false (low_rank), criterion = 'magnitude' (prune), or quantize, which needs none"
+            "only; give weighted = false (low_rank), criterion = 'magnitude' (prune), or quantize"
         )
     tokens = data.splits.get("train", np.zeros(0, dtype=np.int32))
     if len(tokens) == 0:
-        raise CorpusError(f"{data.name} has no training text; give a folder with train.txt, or weighted = false")
+        raise CorpusError(
+            f"{data.name} has no training text; give a folder with train.txt, or weighted = false, "
+            "criterion = 'magnitude', rounding = 'nearest'"
+        )
     if (largest := int(tokens.max())) >= model.config.vocab_size:
         raise VocabularyError(
             f"the text has the id {largest}; this model's {model.config.vocab_size} words have ids 0 to "

@@ -15,7 +15,7 @@ from zoo.modeling_rnnlm import RnnLmForCausalLM
 from zoo.weights_rnnlm import FORMS
 
 from . import low_rank, quantize
-from .activations import measure
+from .activations import Activations, measure
 from .matrices import DENSE, matrix_of, spec_of, untied, with_forms
 from .objective import mean_loss
 from .pipeline import bytes_in_file, stored_bytes
@@ -105,7 +105,8 @@ def sweep(model: RnnLmForCausalLM, corpus: Corpus, text: Stripes, base: float) -
     foreign = [name for name in model.config.shapes if spec_of(model.config, name) != DENSE]
     if foreign:
         raise RecipeError(f"{foreign[0]} is compressed already; a budget needs a parent that is dense")
-    factored, names = full_rank(model, corpus), list(model.config.shapes)
+    known, names = measure(model, corpus), list(model.config.shapes)
+    factored = full_rank(model, corpus, known)
     worth = scores(model, names, "curvature", corpus)
     options = []
     with tqdm(total=len(names), desc="sensitivity", unit=" matrices", disable=None, leave=False) as bar:
@@ -113,7 +114,7 @@ def sweep(model: RnnLmForCausalLM, corpus: Corpus, text: Stripes, base: float) -
             weight = matrix_of(model, name).weight
             dense = weight.detach().clone()
             forms = [Choice(name, (), bytes_of(model, name), 0.0, dense.half())]
-            for steps, made in candidates(model, factored, worth[name], name):
+            for steps, made in candidates(model, factored, known, worth[name], name):
                 size = bytes_of(made, name)
                 if size < forms[0].bytes:
                     weight.data.copy_(matrix_of(made, name).to_dense())
@@ -125,9 +126,9 @@ def sweep(model: RnnLmForCausalLM, corpus: Corpus, text: Stripes, base: float) -
     return options
 
 
-def full_rank(model: RnnLmForCausalLM, corpus: Corpus) -> RnnLmForCausalLM:
+def full_rank(model: RnnLmForCausalLM, corpus: Corpus, known: Activations) -> RnnLmForCausalLM:
     """The model with all matrices in factors of full rank, whose leading parts are the best ones of lower rank."""
-    shapes, made, known = model.config.shapes, model, measure(model, corpus)
+    shapes, made = model.config.shapes, model
     for rank in sorted({min(shape) for shape in shapes.values()}):
         names = tuple(name for name, shape in shapes.items() if min(shape) == rank)
         part = low_rank.compress(model, low_rank.Spec(names, rank=rank), corpus, known)
@@ -142,13 +143,14 @@ def tensors_of(model: RnnLmForCausalLM, name: str) -> dict[str, torch.Tensor]:
 
 
 def candidates(
-    model: RnnLmForCausalLM, factored: RnnLmForCausalLM, worth: torch.Tensor, name: str
+    model: RnnLmForCausalLM, factored: RnnLmForCausalLM, known: Activations, worth: torch.Tensor, name: str
 ) -> Iterator[tuple[Steps, RnnLmForCausalLM]]:
     """(steps, model) for every form of a matrix that is tried; `worth` is what its numbers are worth [M, N]."""
-    eight, four = (quantize.Spec((name,), bits=8), quantize.Spec((name,), bits=4, limits="error"))
+    eight, fields = quantize.Spec((name,), bits=8), {"bits": 4, "limits": "error", "rounding": "compensated"}
     int8: Steps = (("quantize", (("bits", 8),)),)
     yield int8, quantize.compress(model, eight)
-    yield (("quantize", (("bits", 4), ("limits", "error"))),), quantize.compress(model, four)
+    four = quantize.Spec((name,), **fields)  # type: ignore[arg-type]
+    yield (("quantize", tuple(fields.items())),), quantize.compress(model, four, known=known)
     left, right = tensors_of(factored, name)["left.weight"], tensors_of(factored, name)["right.weight"]
     for share in RANKS:
         rank = max(1, round(share * len(right)))
@@ -159,8 +161,8 @@ def candidates(
         kept = matrix_of(model, name).weight * largest({name: worth}, sparsity, "matrix")[name]
         form = {"form": "sparse", "nonzeros": int(kept.count_nonzero())}
         made = with_forms(model, {name: (form, FORMS["sparse"].from_dense(kept, form))})
-        fields = (("sparsity", sparsity), ("criterion", "curvature"))
-        yield (("prune", fields), *int8), quantize.compress(made, eight)
+        pruned = (("sparsity", sparsity), ("criterion", "curvature"))
+        yield (("prune", pruned), *int8), quantize.compress(made, eight)
 
 
 def bytes_of(model: RnnLmForCausalLM, name: str) -> int:

@@ -22,7 +22,9 @@ from zoo.leaves_rnnlm import LEAVES
 from zoo.modeling_rnnlm import RnnLmForCausalLM
 from zoo.sparse_rnnlm import Sparse
 
+from .activations import Activations, second_moments
 from .clipping import Limits, range_limits, symmetric_limits
+from .compensation import compensated, moments_of_parts
 from .constraint import Constraint
 from .matrices import DENSE, Change, config_with, matrix_of, select, spec_of, untied, with_forms
 from .tables import number
@@ -46,6 +48,10 @@ class Spec:
             error of the numbers that share a scale is least; `coarse`: where it is nearly so, quick enough to be
             looked for at every update of a fine-tuning.
         percentile: per cent of the numbers that share a scale that are not cut off.
+        rounding: `nearest`; or `compensated`: the error of a number is made up for by those of its row after it, by
+            what their inputs have in common on training text. For dense matrices and low-rank factors of a language
+            model with one softmax, a scale per row or group, without stages; a lookup table that is no output layer
+            too, Tensor Train factors and sparse numbers are rounded to the nearest.
         untie: whether a head tied to the embedding gets a matrix of its own first.
     """
 
@@ -55,6 +61,7 @@ class Spec:
     group: int = 32
     limits: Limits = "minmax"
     percentile: float = number(99.9, least=50, most=100)
+    rounding: Literal["nearest", "compensated"] = "nearest"
     untie: bool = False
 
     def __post_init__(self) -> None:
@@ -65,6 +72,11 @@ class Spec:
             raise RecipeError(f"percentile = {self.percentile}; allowed: 50 to 100, e.g. 99.9")
         if self.group < 2 or self.group % 2:
             raise RecipeError(f"group = {self.group}; it must be even, e.g. {max(2, self.group + 1)}")
+        if self.rounding == "compensated" and self.bits == 8 and self.scheme == "range":
+            raise RecipeError(
+                "rounding = 'compensated' needs scales of rows or groups, and scheme is 'range'; "
+                "give scheme = 'row', or rounding = 'nearest'"
+            )
 
     @property
     def leaf(self) -> dict[str, Any]:
@@ -87,23 +99,40 @@ def plan(config: RnnLmConfig, spec: Spec) -> RnnLmConfig:
     return config_with(config, {name: _form(config, name, spec) for name in _names(config, spec)})
 
 
-def compress(model: RnnLmForCausalLM, spec: Spec, data: Corpus | None = None) -> RnnLmForCausalLM:
+def compress(
+    model: RnnLmForCausalLM, spec: Spec, data: Corpus | None = None, known: Activations | None = None
+) -> RnnLmForCausalLM:
     """A copy of the model with quantized matrices.
 
     Args:
-        data: not needed.
+        data: its training text is read where `rounding` is `compensated`.
+        known: what the model does on training text, if it was measured before.
 
     Raises:
-        RecipeError: as `plan`.
+        RecipeError: as `plan`; no data where they are needed.
     """
     model = prepare(model, spec)
+    moments = _moments(model, spec, data, known)
     changes: dict[str, Change] = {}
     for name in _names(model.config, spec):
         tensors: dict[str, torch.Tensor] = {}
-        for prefix, part in parts(matrix_of(model, name)):
-            tensors.update({f"{prefix}{key}": tensor for key, tensor in quantized(part, spec).items()})
+        matrix = matrix_of(model, name)
+        met = moments_of_parts(matrix, moments.get(name))
+        for prefix, part in parts(matrix):
+            tensors.update({f"{prefix}{key}": found for key, found in quantized(part, spec, met.get(prefix)).items()})
         changes[name] = _form(model.config, name, spec), tensors
     return with_forms(model, changes)
+
+
+def _moments(
+    model: RnnLmForCausalLM, spec: Spec, data: Corpus | None, known: Activations | None
+) -> dict[str, torch.Tensor]:
+    """The second moments of the matrices' inputs where they are asked for and known; a lookup table has none."""
+    if spec.rounding == "nearest" or not isinstance(model, RnnLmForCausalLM) or model.config.num_softmaxes > 1:
+        return {}
+    moments = second_moments(model, data) if known is None else known.inputs
+    tied = {"embed": moments["head"]} if model.config.tie_word_embeddings else {}
+    return {name: found for name, found in moments.items() if name != "embed"} | tied
 
 
 def prepare(model: RnnLmForCausalLM, spec: Spec, data: Corpus | None = None) -> RnnLmForCausalLM:
@@ -117,7 +146,15 @@ def prepare(model: RnnLmForCausalLM, spec: Spec, data: Corpus | None = None) -> 
 
 
 def constraint(spec: Spec) -> Constraint:
-    """Fine-tuning in which every forward and backward pass sees the quantized values."""
+    """Fine-tuning in which every forward and backward pass sees the quantized values.
+
+    Raises:
+        RecipeError: weights that have learnt with the nearest values are to be rounded to others.
+    """
+    if spec.rounding != "nearest":
+        raise RecipeError(
+            f"rounding = {spec.rounding!r} is for weights that do not learn; leave out the stages, or rounding"
+        )
     return StraightThrough(spec)
 
 
@@ -156,8 +193,11 @@ def parts(module: Any) -> list[tuple[str, Any]]:
 
 
 @torch.no_grad()
-def quantized(part: nn.Module, spec: Spec) -> dict[str, torch.Tensor]:
-    """The tensors of a dense matrix or factor, or of a sparse matrix, with 8 or 4 bits a number."""
+def quantized(part: nn.Module, spec: Spec, moments: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+    """The tensors of a dense matrix or factor, or of a sparse matrix, with 8 or 4 bits a number.
+
+    `moments` [N, N] of the inputs of a matrix: its rounding is compensated by them; None: to the nearest.
+    """
     if isinstance(part, Sparse):
         return _quantized_sparse(part, spec)
     matrix = part.to_dense().float()  # type: ignore[operator]
@@ -165,6 +205,11 @@ def quantized(part: nn.Module, spec: Spec) -> dict[str, torch.Tensor]:
     if spec.bits == 8 and spec.scheme == "range":
         tensors = leaf.from_dense(matrix, spec.leaf, limits=range_limits(matrix, spec.limits, spec.percentile))
         return {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in tensors.items()}
+    if moments is not None:
+        rounded, limits = compensated(
+            matrix, moments, LEVELS[spec.bits], spec.group if spec.bits == 4 else None, spec.largest
+        )
+        return leaf.from_dense(rounded, spec.leaf, limits=limits if spec.bits == 4 else limits[:, 0])
     if spec.bits == 8:
         return leaf.from_dense(matrix, spec.leaf, limits=spec.largest(matrix))
     M, N = matrix.shape

@@ -51,7 +51,8 @@ def steps_of(given: argparse.Namespace) -> list[str]:
     if given.int8:
         steps.append(table("quantize", bits=8, **untie("all")))
     if given.int4:  # the search for limits is made again at every update of a fine-tuning
-        steps.append(table("quantize", bits=4, limits="coarse" if given.fine_tune else "error", **untie("all")))
+        how = {"limits": "coarse"} if given.fine_tune else {"limits": "error", "rounding": "compensated"}
+        steps.append(table("quantize", bits=4, **how, **untie("all")))
     return steps
 
 
