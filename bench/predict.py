@@ -19,7 +19,7 @@ from zoo.hub import folder_of
 from zoo.layout import read_layout
 
 from .phones import Device, devices
-from .report import RESULTS, check_out, name_of, sha256_of, slug, write
+from .report import RESULTS, check_out, name_of, sha256_of, slug, told, write
 from .roofline import Fit
 from .touched import expanded_bytes, operations, stored_bytes
 
@@ -83,6 +83,29 @@ def summary(found: Fit) -> dict[str, Any]:
     }
 
 
+def residuals(device: Device) -> list[dict[str, Any]]:
+    """The rows of a device's fit and those that it was judged by: what was timed, and what the fit says, in ms."""
+    assert device.fit is not None
+    rows = [(timing, device.fit.left_out.get(timing.name, "")) for timing in device.fit.timings]
+    rows += [(timing, f"judged {how}, not in the fit") for timing, how in device.judged]
+    found = []
+    for timing, remark in rows:
+        middle, low, high = device.fit.predict(timing.terms)
+        found.append(
+            {
+                "name": timing.name,
+                "bytes": timing.terms["bytes"],
+                "timed": timing.milliseconds,
+                "model": middle,
+                "low": low,
+                "high": high,
+                "remark": remark,
+                "why": timing.remark,
+            }
+        )
+    return found
+
+
 def fit_table(device: Device) -> list[str]:
     """The fit of a device with the residual of every row, and why rows do not fit; nothing where it has none."""
     if not device.fit:
@@ -97,20 +120,18 @@ def fit_table(device: Device) -> list[str]:
         *(f"{key.replace('_', ' ')}: {value:.3g}" for key, value in told.items() if key.startswith("ms_per")),
         *(f"{term}: no term of their own, {why}" for term, why in told["untold"].items()),
     ]
-    rows = [(timing, device.fit.left_out.get(timing.name, "")) for timing in device.fit.timings]
-    rows += [(timing, f"judged {how}, not in the fit") for timing, how in device.judged]
-    width = max(len(timing.name) for timing, _ in rows)
+    rows = residuals(device)
+    width = max(len(row["name"]) for row in rows)
     lines.append(f"{'row':<{width}}  {'MB':>7}  {'timed':>7}  {'model':>7}  {'residual':>8}  remark")
     reasons = list[str]()
-    for timing, remark in rows:
-        middle, low, high = device.fit.predict(timing.terms)
+    for row in rows:
+        remark = row["remark"]
         if remark:
-            fits = low <= timing.milliseconds <= high
+            fits = row["low"] <= row["timed"] <= row["high"]
             remark = f"{'fits' if fits else 'does not fit'}: {remark}"
-            reasons += [] if fits or not timing.remark else [f"{timing.name}: {' '.join(timing.remark.split())}"]
-        size = (timing.terms["bytes"] or 0) / 1e6
-        numbers = f"{size:7.2f}  {timing.milliseconds:7.3f}  {middle:7.3f}  {timing.milliseconds - middle:+8.3f}"
-        lines.append(f"{timing.name:<{width}}  {numbers}  {remark}".rstrip())
+            reasons += [] if fits or not row["why"] else [f"{row['name']}: {' '.join(row['why'].split())}"]
+        numbers = f"{row['timed']:7.3f}  {row['model']:7.3f}  {row['timed'] - row['model']:+8.3f}"
+        lines.append(f"{row['name']:<{width}}  {(row['bytes'] or 0) / 1e6:7.2f}  {numbers}  {remark}".rstrip())
     if device.judged:
         reasons.append(
             "A row that fits as dense fp32 alone was expanded before or while it was computed, or paid for more "
@@ -152,29 +173,34 @@ def main(arguments: list[str] | None = None) -> int:
         help="write <name>/predicted-<device>.json into this folder (without a folder: bench/results)",
     )
     given = parser.parse_args(arguments)
-    try:
-        if not given.checkpoint and not given.fit:
-            raise ZooError("no checkpoint; name one, e.g. lstm-200-ptb, or give --fit to see the fit alone")
-        if given.out and not given.checkpoint:
-            raise ZooError("--out writes predictions of checkpoints; name one, e.g. lstm-200-ptb")
-        if given.out:
-            check_out(given.out)
-        known = devices(given.device)
-        asked = shlex.join(given.device)
-        found = [
-            predict(name, device, f"python -m bench.predict {name_of(name)} --device {asked} --out")
-            for name in given.checkpoint
-            for device in known
-        ]
-        if given.out:
-            for one in found:
-                write(given.out / one["name"] / f"predicted-{slug(one['device'])}.json", one)
-    except (ZooError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return told(lambda: run(given))
+
+
+def run(given: argparse.Namespace) -> int:
+    """Fits and predicts what the options ask for; prints, and writes where asked to."""
+    if not given.checkpoint and not given.fit:
+        raise ZooError("no checkpoint; name one, e.g. lstm-200-ptb, or give --fit to see the fit alone")
+    if given.out and not given.checkpoint:
+        raise ZooError("--out writes predictions of checkpoints; name one, e.g. lstm-200-ptb")
+    if given.out:
+        check_out(given.out)
+    known = devices(given.device)
+    asked = shlex.join(given.device)
+    found = [
+        predict(name, device, f"python -m bench.predict {name_of(name)} --device {asked} --out")
+        for name in given.checkpoint
+        for device in known
+    ]
+    if given.out:
+        for one in found:
+            write(given.out / one["name"] / f"predicted-{slug(one['device'])}.json", one)
     if given.json:
-        fits = [{"device": device.name, "fit": summary(device.fit)} for device in known if given.fit and device.fit]
-        print(json.dumps(found or fits, indent=2))
+        fits = [
+            {"device": device.name, "fit": summary(device.fit), "timings": residuals(device)}
+            for device in known
+            if given.fit and device.fit
+        ]
+        print(json.dumps(found + fits, indent=2))
         return 0
     lines = [line for device in known if given.fit for line in [*fit_table(device), ""]]
     print("\n".join(lines + (prediction_table(found) if found else [])))

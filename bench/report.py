@@ -18,6 +18,7 @@ from typing import Any
 
 from zoo import __version__
 from zoo.errors import ZooError
+from zoo.writing import write_atomically
 
 RESULTS = Path(__file__).with_name("results")
 PACKAGES = ("torch", "transformers", "numpy")
@@ -132,9 +133,5 @@ def told(run: Callable[[], int]) -> int:
 def write(path: Path, result: dict[str, Any]) -> None:
     """Writes a result as JSON: the whole file or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    text = json.dumps(result, indent=2, allow_nan=False) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode()))

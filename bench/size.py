@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 
 from zoo.counts import count, total
-from zoo.errors import ZooError
 from zoo.hub import folder_of, verify
 
-from .report import RESULTS, check_out, name_of, sha256_of, write
+from .report import RESULTS, check_out, name_of, sha256_of, told, write
 
 NETWORK_FILES = ("config.json", "model.safetensors")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
@@ -47,7 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("checkpoint", nargs="+", help="name of a shipped checkpoint, folder, or owner/name on the Hub")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of results (default: bench/results)")
     given = parser.parse_args(arguments)
-    try:
+
+    def run() -> int:
         check_out(given.out)
         for checkpoint in given.checkpoint:
             name = name_of(checkpoint)
@@ -57,10 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
             config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             write(given.out / name / "size.json", {"name": name, "sha256": sha256} | counts | {"config": config})
             print(f"{name}: {', '.join(f'{count:,} {what}' for what, count in counts.items())}")
-    except (ZooError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return 0
+
+    return told(run)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,13 @@ def pages(root: Path) -> dict[Path, str]:
     known = kept.read_text(encoding="utf-8") if kept.is_file() else ""
     made[kept] = published.with_shipped(known, {facts.name: facts.sha256 for facts in checkpoints})
     for facts in checkpoints:
-        made[root / card_of(facts.name)] = card(facts)
+        try:
+            made[root / card_of(facts.name)] = card(facts)
+        except (LookupError, TypeError) as error:
+            raise CheckpointError(
+                f"a result in bench/results/{facts.name} is not whole ({type(error).__name__}: {error}); measure again "
+                "with the command that it names, or restore the file"
+            ) from error
     picture = pareto.picture(checkpoints)
     if picture:
         made[root / PICTURE] = picture

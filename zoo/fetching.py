@@ -84,10 +84,15 @@ def copy(source: Path, target: Path, names: Iterable[str], expected: Mapping[str
         ):
             return False
         raise CheckpointError(f"{target} is there already with other content; remove it, or give --to another folder")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(target)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
+        temporary.mkdir(parents=True)
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot write to {target.parent} ({error.strerror}); give --to a folder of yours"
+        ) from error
+    try:
+        _remove_leftovers(target)
         for name in names:
             place = temporary / name
             place.parent.mkdir(parents=True, exist_ok=True)

@@ -222,3 +222,12 @@ def test_a_text_classifier_is_refused(tmp_path, capsys):
     error = capsys.readouterr().err
     assert "tiny is a text classifier, and the time of a token is predicted for language models only" in error
     assert error.count("\n") == 1
+
+
+def test_the_fit_with_its_rows_as_json(capsys: pytest.CaptureFixture[str]):
+    assert predict.main(["--fit", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    rows = found["timings"]
+    assert {row["name"] for row in rows if "residual" in row["remark"]} == {"RNN 650-650", "LR LSTM 1500-1500"}
+    assert sum("judged" in row["remark"] for row in rows) == 8 and all(row["low"] < row["model"] for row in rows)
+    assert len([row for row in rows if not row["remark"]]) == found["fit"]["rows"] == 14

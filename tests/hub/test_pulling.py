@@ -231,6 +231,12 @@ def test_an_existing_folder_is_kept(there: Path, name: str, tmp_path: Path):
         pull(str(got), tmp_path / "other")
 
 
+def test_a_folder_that_cannot_be_made_is_told(there: Path, name: str, tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match=r"cannot write to .*file .*; give --to a folder of yours"):
+        pull(f"org/{name}", tmp_path / "file" / name)
+
+
 def test_a_folder_of_the_same_name_is_no_obstacle(there: Path, name: str, tmp_path: Path, monkeypatch):
     monkeypatch.chdir(there.parent)
     assert pull(name, tmp_path / "got").source.startswith(f"org/{name}@") and folder_of(name) == Path(name)

@@ -172,6 +172,15 @@ def test_results_of_others_that_are_not_whole_are_refused(root: Path):
         render.pages(root)
 
 
+def test_a_result_that_is_half_filled_is_named(root: Path):
+    path = next(path for path in root.glob("bench/results/tiny/*.json") if "test" in json.loads(path.read_text()))
+    found = json.loads(path.read_text())
+    del found["test"]["top1"]
+    path.write_text(json.dumps(found))
+    with pytest.raises(CheckpointError, match=r"bench/results/tiny is not whole \(KeyError: 'top1'\)"):
+        render.pages(root)
+
+
 def test_tables_of_the_keyboards_page(root: Path):
     sha256 = json.loads((root / "bench/results/tiny/ptb.json").read_text())["sha256"]
     parity = {"sha256": sha256, "messages": 9, "keys": 40, "engines": {}}
