@@ -30,6 +30,7 @@ from .matrices import DENSE, Change, config_with, matrix_of, select, spec_of, un
 from .tables import number
 
 LEVELS = {8: 127, 4: 7}  # largest whole number of a symmetric scale
+LOOKUP = 0.1  # of the mean second moment: what the columns of a tied matrix count as word vectors beside the product
 
 
 @dataclass(frozen=True)
@@ -131,8 +132,12 @@ def _moments(
     if spec.rounding == "nearest" or not isinstance(model, RnnLmForCausalLM) or model.config.num_softmaxes > 1:
         return {}
     moments = second_moments(model, data) if known is None else known.inputs
-    tied = {"embed": moments["head"]} if model.config.tie_word_embeddings else {}
-    return {name: found for name, found in moments.items() if name != "embed"} | tied
+    known_of = {name: found for name, found in moments.items() if name != "embed"}
+    if model.config.tie_word_embeddings:
+        C = moments["head"]
+        # It is looked up too, where every column counts alike.
+        known_of["embed"] = C + LOOKUP * C.diagonal().mean() * torch.eye(len(C), dtype=C.dtype)
+    return known_of
 
 
 def prepare(model: RnnLmForCausalLM, spec: Spec, data: Corpus | None = None) -> RnnLmForCausalLM:

@@ -90,7 +90,8 @@ def check_numbers(text: str, known: list[float], path: Path) -> None:
         if not isinstance(value, int | float) or not any(round(number, digits) == value for number in known):
             raise CheckpointError(
                 f"{path} says {result.metric_type} {value} on {result.dataset_name}, and no results file of these "
-                "weights has that number; measure it: python -m bench.quality, or take it out of the card"
+                f"weights has that number; measure them: python -m bench.size {path.parent}, python -m bench.quality "
+                f"{path.parent}; or take it out of the card"
             )
 
 

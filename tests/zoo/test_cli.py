@@ -133,8 +133,8 @@ def test_a_person_gets_a_prompt_and_an_interrupt_ends_the_session(run, folder, m
 @pytest.mark.parametrize(
     ("shipped", "expected"),
     [
-        (["a", "lr-lstm-600-ptb", "lr-cifg-1200-ptb"], "lr-cifg-1200-ptb"),
-        (["a", "lr-lstm-600-ptb"], "lr-lstm-600-ptb"),
+        (["a", "lstm-200-ptb", "lr-cifg-1200-ptb"], "lr-cifg-1200-ptb"),
+        (["a", "lstm-200-ptb"], "lstm-200-ptb"),
         (["b", "a"], "b"),
     ],
 )
