@@ -28,9 +28,9 @@ matrices the numbers that are stored. Shown is the one
 of these with the lowest test perplexity, and in how far it is another network. Perplexities are static ones of the
 shipped files, over all 82,430 targets. MB are those of weights and config; ours hold 16 bits a number or fewer, the
 paper's 32. "Predicted" is a time on the paper's phone, the {PHONE}, that was computed from the paper's own timings, not
-measured; measured is the median of `{OURS}` on the device that most checkpoints were timed on. For a row of the thesis
-ours has the same prior, with or without groups, and is sparsified in at least the same parts; where the thesis counts
-words, it has no more of them. "As described": the paper prints another number than its description gives; ours are
+measured; measured is the median of `{OURS}` on the device that most checkpoints were timed on, and where another is
+named on that one. For a row of the thesis ours has the same prior, with or without groups, and is sparsified in at least
+the same parts; where the thesis counts words, it has no more of them. "As described": the paper prints another number than its description gives; ours are
 compared with the latter. A name that links to a recipe has no files here: `python -m conversion.build NAME` makes it
 from a checkpoint that has, without training and bit for bit what was measured.
 """
@@ -118,13 +118,14 @@ def device_of_most(checkpoints: list[Facts]) -> str:
 
 
 def _measured(facts: Facts, device: str) -> str:
-    """The median of our step on a device."""
-    told = [
-        f"{found['milliseconds'][OURS]['median']:.2f}"
-        for found in facts.latency
-        if _timed(found) and device_of(found) == device
-    ]
-    return ", ".join(told) or NONE
+    """The median of our step on a device; where it was not timed there, on the first by name, which is named."""
+    told = {
+        device_of(found): f"{found['milliseconds'][OURS]['median']:.2f}" for found in facts.latency if _timed(found)
+    }
+    if device in told or not told:
+        return told.get(device, NONE)
+    other = min(told)
+    return f"{told[other]} ({other})"
 
 
 def _timed(found: dict) -> bool:

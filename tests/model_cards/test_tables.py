@@ -126,6 +126,8 @@ def test_a_row_with_ours_and_one_without():
     assert found[6:] == ["9.30", "4,651,600", "99.12", "yes", "9.34", "0.12", "from big, taught by wise"]
     differences = "width 200 (there 300), embedding 200 (there 300), from big, taught by wise"
     assert cells(text, "LSTM 300-300")[9:] == ["no", "9.34", "0.12", differences]
+    others = [facts(name, config(10), 200, latency=[timed | {"device": "Watch"}] * 2) for name in ("one", "other")]
+    assert cells(tables.table(1, [ours, *others]), "LSTM 200-200")[11] == "0.12 (Phone, 1 thread)"
     assert cells(text, "GRU 650-650")[5] == "recipe only, not trained: `paper-gru-650`"
     assert cells(text, "RNN 650-650")[2] == "16.9 (14.70 as described)"
     assert "Mali ms |" in tables.table(3, []) and "0.51" not in tables.table(3, [])
