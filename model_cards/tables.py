@@ -24,15 +24,15 @@ INTRODUCTION = f"""<!-- Made by {COMMAND}; it is not edited by hand. -->
 
 A checkpoint counts for a row where its method is the same (cell, what is compressed and how; one in 8 or 4 bits counts
 for rows in floats too, and is told) and it has no more parameters than the row's network, biases counted and of sparse
-matrices the numbers that are stored. Shown is the one
-of these with the lowest test perplexity, and in how far it is another network. Perplexities are static ones of the
-shipped files, over all 82,430 targets. MB are those of weights and config; ours hold 16 bits a number or fewer, the
-paper's 32. "Predicted" is a time on the paper's phone, the {PHONE}, that was computed from the paper's own timings, not
-measured; measured is the median of `{OURS}` on the device that most checkpoints were timed on, and where another is
-named on that one. For a row of the thesis ours has the same prior, with or without groups, and is sparsified in at least
-the same parts; where the thesis counts words, it has no more of them. "As described": the paper prints another number than its description gives; ours are
-compared with the latter. A name that links to a recipe has no files here: `python -m conversion.build NAME` makes it
-from a checkpoint that has, without training and bit for bit what was measured.
+matrices the numbers that are stored. Shown is the one of these with the lowest test perplexity, and in how far it is
+another network. Perplexities are static ones of the shipped files, over all 82,430 targets. MB are those of weights
+and config; ours hold 16 bits a number or fewer, the paper's 32. "Predicted" is a time on the paper's phone, the
+{PHONE}, that was computed from the paper's own timings, not measured; measured is the median of `{OURS}` on the device
+that most checkpoints were timed on, and where another is named on that one. For a row of the thesis ours has the same
+prior, with or without groups, and is sparsified in at least the same parts; where the thesis counts words, it has no
+more of them. "As described": the paper prints another number than its description gives; ours are compared with the
+latter. A name that links to a recipe has no files here: `python -m conversion.build NAME` makes it from a checkpoint
+that has, without training and bit for bit what was measured.
 """
 
 
