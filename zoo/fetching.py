@@ -86,13 +86,14 @@ def copy(source: Path, target: Path, names: Iterable[str], expected: Mapping[str
         raise CheckpointError(f"{target} is there already with other content; remove it, or give --to another folder")
     temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        temporary.mkdir(parents=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(target)
+        temporary.mkdir(exist_ok=True)
     except OSError as error:
         raise CheckpointError(
             f"cannot write to {target.parent} ({error.strerror}); give --to a folder of yours"
         ) from error
     try:
-        _remove_leftovers(target)
         for name in names:
             place = temporary / name
             place.parent.mkdir(parents=True, exist_ok=True)
