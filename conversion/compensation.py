@@ -9,9 +9,14 @@ from collections.abc import Callable
 
 import torch
 
+from zoo.corpora import Corpus
 from zoo.factors_rnnlm import LowRank
+from zoo.modeling_rnnlm import RnnLmForCausalLM
+
+from .activations import Activations, second_moments
 
 RIDGE = 0.01  # of the mean second moment, added to each; keeps directions that the text hardly showed from being free
+LOOKUP = 0.1  # the same of a tied matrix, whose columns count as word vectors beside the product
 Limit = Callable[[torch.Tensor], torch.Tensor]  # groups of numbers [M, n] -> the sizes at which they are cut off [M]
 
 
@@ -45,6 +50,25 @@ def compensated(
         error = (rest[:, column] - rounded[:, column]) / spread[column, column]
         rest[:, column + 1 :] -= error[:, None] * spread[column, column + 1 :]
     return rounded.float(), torch.stack(limits, dim=1)
+
+
+def moments_of_inputs(
+    model: torch.nn.Module, data: Corpus | None, known: Activations | None = None
+) -> dict[str, torch.Tensor]:
+    """Name of a matrix -> second moments of what it is multiplied with; none of a mixture of softmaxes or a classifier.
+
+    Args:
+        data: whose training text is read; not needed where the moments are `known`.
+    """
+    if not isinstance(model, RnnLmForCausalLM) or model.config.num_softmaxes > 1:
+        return {}
+    moments = dict(second_moments(model, data) if known is None else known.inputs)
+    del moments["embed"]  # shares of words, as a lookup multiplies nothing
+    if model.config.tie_word_embeddings:
+        C = moments["head"]
+        # It is looked up too, where every column counts alike.
+        moments["embed"] = C + LOOKUP * C.diagonal().mean() * torch.eye(len(C), dtype=C.dtype)
+    return moments
 
 
 def moments_of_parts(module: torch.nn.Module, moments: torch.Tensor | None) -> dict[str, torch.Tensor]:

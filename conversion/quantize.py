@@ -22,15 +22,14 @@ from zoo.leaves_rnnlm import LEAVES
 from zoo.modeling_rnnlm import RnnLmForCausalLM
 from zoo.sparse_rnnlm import Sparse
 
-from .activations import Activations, second_moments
+from .activations import Activations
 from .clipping import Limits, range_limits, symmetric_limits
-from .compensation import compensated, moments_of_parts
+from .compensation import compensated, moments_of_inputs, moments_of_parts
 from .constraint import Constraint
 from .matrices import DENSE, Change, config_with, matrix_of, select, spec_of, untied, with_forms
 from .tables import number
 
 LEVELS = {8: 127, 4: 7}  # largest whole number of a symmetric scale
-LOOKUP = 0.1  # of the mean second moment: what the columns of a tied matrix count as word vectors beside the product
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def compress(
         RecipeError: as `plan`; no data where they are needed.
     """
     model = prepare(model, spec)
-    moments = _moments(model, spec, data, known)
+    moments = {} if spec.rounding == "nearest" else moments_of_inputs(model, data, known)
     changes: dict[str, Change] = {}
     for name in _names(model.config, spec):
         tensors: dict[str, torch.Tensor] = {}
@@ -123,21 +122,6 @@ def compress(
             tensors.update({f"{prefix}{key}": found for key, found in quantized(part, spec, met.get(prefix)).items()})
         changes[name] = _form(model.config, name, spec), tensors
     return with_forms(model, changes)
-
-
-def _moments(
-    model: RnnLmForCausalLM, spec: Spec, data: Corpus | None, known: Activations | None
-) -> dict[str, torch.Tensor]:
-    """The second moments of the matrices' inputs where they are asked for and known; a lookup table has none."""
-    if spec.rounding == "nearest" or not isinstance(model, RnnLmForCausalLM) or model.config.num_softmaxes > 1:
-        return {}
-    moments = second_moments(model, data) if known is None else known.inputs
-    known_of = {name: found for name, found in moments.items() if name != "embed"}
-    if model.config.tie_word_embeddings:
-        C = moments["head"]
-        # It is looked up too, where every column counts alike.
-        known_of["embed"] = C + LOOKUP * C.diagonal().mean() * torch.eye(len(C), dtype=C.dtype)
-    return known_of
 
 
 def prepare(model: RnnLmForCausalLM, spec: Spec, data: Corpus | None = None) -> RnnLmForCausalLM:
