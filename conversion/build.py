@@ -31,6 +31,7 @@ from .classification import train_reviews
 from .crew import PartialState, check_device, disband
 from .distillation import SoftTargets
 from .drawn_text import taught
+from .floats import float_config, float_tensors
 from .interruption import Interrupted
 from .pipeline import run_steps
 from .queueing import Crowd, build_all
@@ -126,9 +127,12 @@ def prepare(recipe: Recipe, data: str | None, out: Path) -> tuple[Data, Any]:
             f"recipe {recipe.name}: {recipe.parent} is a {type(parent).__name__}, the corpus {recipe.corpus} needs a "
             f"{model_class(corpus).__name__}; give another parent or corpus"
         )
-    model = model_class(corpus)(config_of(recipe, corpus, parent.config))
+    config, tensors = parent.config, parent.state_dict()
+    if recipe.stage:
+        config, tensors = float_config(config), float_tensors(parent)
+    model = model_class(corpus)(config_of(recipe, corpus, config))
     try:
-        model.load_state_dict(parent.state_dict())
+        model.load_state_dict(tensors)
     except RuntimeError as error:
         raise RecipeError(
             f"recipe {recipe.name}: [model] gives other tensors than its parent {recipe.parent} has; "

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
-import shutil
 import sys
 from pathlib import Path
 
-from transformers.utils import logging
-
 from zoo.configuration_rnnlm import RnnLmConfig
 from zoo.corpora import Corpus
-from zoo.errors import RecipeError, ZooError
-from zoo.evaluation import trained_on
+from zoo.errors import RecipeError
 from zoo.hub import folder_of
-from zoo.loading import set_threads
 
 from .budget import choose
-from .build import build, prepare
-from .checkpoint import check_place
-from .crew import check_device
-from .interruption import Interrupted
+from .build import prepare
+from .child import add_source, add_work, corpus_of, run_command
 from .pipeline import plan
-from .recipe import NAME, Recipe, parse_recipe, read_recipe
+from .recipe import Recipe, parse_recipe, read_recipe
 from .recipe_text import has_key, with_key
 from .step_options import FORMS, STEP_OPTIONS, steps_of, table
 
@@ -50,17 +42,13 @@ batch_size = 20
 window = 35
 clip = 1.0
 """
-DONE = "done"  # a file in the folder of a run whose checkpoint was made
 EXAMPLE = "zoo compress lstm-200-ptb --out small --head low_rank:50 --untie --int8"
 
 
 def parser(prog: str) -> argparse.ArgumentParser:
     """The options."""
     made = argparse.ArgumentParser(prog=prog, description=__doc__, allow_abbrev=False, epilog=f"e.g. {EXAMPLE}")
-    made.add_argument("parent", metavar="PARENT", help="a shipped checkpoint, a folder, or owner/name on the Hub")
-    made.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the checkpoint folder to make")
-    made.add_argument("--data", metavar="DIR", help="folder of the corpus (default: environment variable ZOO_DATA)")
-    made.add_argument("--corpus", help="as zoo evaluate takes it (default: the one that the parent was trained on)")
+    add_source(made, "the one that the parent was trained on")
     made.add_argument("--recipe", metavar="FILE", help="take the steps from a recipe, instead of the options below")
     steps = made.add_argument_group("steps, taken in this order")
     steps.add_argument("--keep-units", type=int, metavar="N", help="keep N hidden units per layer")
@@ -79,53 +67,23 @@ def parser(prog: str) -> argparse.ArgumentParser:
     budget.add_argument("--max-mb", type=float, metavar="MB", help="size of the weights, 10⁶ bytes")
     budget.add_argument("--max-ppl-loss", type=float, metavar="SHARE", help="e.g. 0.03: at most 3 %% more perplexity")
     made.add_argument("--fine-tune", type=int, metavar="EPOCHS", help="epochs after (or in) each step")
-    made.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    made.add_argument("--threads", type=int, help="processor threads (default: torch's choice)")
-    made.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs' states (default: runs)")
-    made.add_argument("--replace", action="store_true", help="replace the folder if it is there")
+    add_work(made)
     return made
 
 
 def main(arguments: list[str] | None = None, prog: str = "python -m conversion.compress") -> int:
     """The command; returns 0, 2 for an error, 128 + signal when stopped."""
-    given = parser(prog).parse_args(arguments)
-    logging.disable_progress_bar()
-    try:
-        set_threads(given.threads)
-        run(given)
-        return 0
-    except (ZooError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (Interrupted, KeyboardInterrupt) as stop:
-        number = stop.number if isinstance(stop, Interrupted) else 2
-        again = shlex.join([*prog.split(), *(sys.argv[1:] if arguments is None else arguments)])
-        print(f"{stop or 'stopped'}; to go on type: {again}", file=sys.stderr)
-        return 128 + number
+    return run_command(parser(prog), recipe_of, arguments)
 
 
-def run(given: argparse.Namespace) -> Path:
-    """Makes the recipe, checks it against the parent, and builds it."""
-    out: Path = given.out
-    if not NAME.fullmatch(out.name):
-        raise RecipeError(f"--out ends in {out.name!r}; a name has small letters, digits, . _ and -, e.g. small-lstm")
-    check_place(out)
-    if out.exists() and not given.replace:
-        raise RecipeError(f"{out} is there already; give another --out, or --replace")
-    check_device(given.device)
-    if given.recipe is not None:
-        others = ("max_mb", "max_ppl_loss", *STEP_OPTIONS, "prune_roles", "fine_tune")
-        if options := [option for option in others if getattr(given, option) not in (None, False)]:
-            raise RecipeError(f"--recipe has the steps already; leave out --{options[0].replace('_', '-')}")
-        recipe = from_file(given)
-    else:
-        recipe = from_options(given)
-    run_folder = given.runs / out.name
-    if (run_folder / DONE).is_file():  # of an --out that is to be replaced, or of another place
-        shutil.rmtree(run_folder)
-    folder = build(recipe, out.parent, given.runs, given.data, given.device, finish=False, replace=given.replace)
-    (run_folder / DONE).touch()
-    return folder
+def recipe_of(given: argparse.Namespace) -> Recipe:
+    """The recipe that the command asks for, checked against the parent."""
+    if given.recipe is None:
+        return from_options(given)
+    others = ("max_mb", "max_ppl_loss", *STEP_OPTIONS, "prune_roles", "fine_tune")
+    if options := [option for option in others if getattr(given, option) not in (None, False)]:
+        raise RecipeError(f"--recipe has the steps already; leave out --{options[0].replace('_', '-')}")
+    return from_file(given)
 
 
 def from_file(given: argparse.Namespace) -> Recipe:
@@ -148,11 +106,6 @@ def from_file(given: argparse.Namespace) -> Recipe:
         if getattr(recipe, key) != value:
             raise RecipeError(f"{given.recipe}: {key} is {getattr(recipe, key)!r}; write it on a line of its own")
     return recipe
-
-
-def corpus_of(given: argparse.Namespace) -> str:
-    """The corpus that is given, or the one that the parent was trained on (CheckpointError: it does not say)."""
-    return trained_on(folder_of(given.parent)) if given.corpus is None else given.corpus
 
 
 def from_options(given: argparse.Namespace) -> Recipe:

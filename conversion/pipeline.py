@@ -27,6 +27,7 @@ from zoo.writing import write_atomically
 
 from .classification import train_reviews
 from .constraint import Together
+from .floats import in_integers
 from .matrices import Model, score_of, spec_of
 from .methods import METHODS
 from .recipe import RATES, Recipe, Step
@@ -104,7 +105,8 @@ def run_steps(
         model = model_class(data).from_pretrained(folder / "model")
         report = read_report(folder)
         data = narrowed(data, report["words"]) if "words" in report else data
-        name = (recipe.parent or "at the start") if step is None else step.describe()
+        start = recipe.parent if recipe.parent and not recipe.stage else "at the start"
+        name = start if step is None else step.describe()
         rows.append({**row_of(name, model, data, folder), **report})
         show(rows[-1], rows[-2] if len(rows) > 1 else None)
     return model, rows
@@ -190,11 +192,6 @@ def take(
         model = model.to("cpu")  # type: ignore[arg-type]
         model.load_state_dict(state["best"]["weights"])
     return model if constraint is None else method.compress(model, step.spec, data)
-
-
-def in_integers(spec: dict[str, Any]) -> bool:
-    """Whether the numbers of a matrix of this form are integers, which do not learn."""
-    return "int" in spec["form"] or "int" in spec.get("values", {}).get("form", "")
 
 
 def keep(model: Any, folder: Path) -> None:

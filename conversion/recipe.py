@@ -4,7 +4,7 @@ name, corpus, seed ...: the fields of `Recipe`.
 [model]: fields of RnnLmConfig; words and token ids come from the corpus.
 [training]: the fields of `Training`.
 [[stage]]: the fields of `Stage`; one table per stage, run in this order.
-[[compress]]: what is done to the parent, or where there is none to what the stages have made (or random weights), in
+[[compress]]: what is done to what the stages have made, or where there are none to the parent (or random weights), in
   this order; `method` and the fields of its `Spec`, and [[compress.stage]]: the fine-tuning that belongs to it.
 [built]: written beside a finished checkpoint, what it was made with; read by nobody here.
 """
@@ -152,6 +152,7 @@ class Recipe:
         priority: the queue builds the highest first.
         gpu_only: whether the queue leaves it out where there is no GPU.
         parent: a checkpoint whose weights are the start and whose config `[model]` changes; empty: random weights.
+            Numbers that it stores as integers are floats while the stages train it.
         max_vocabulary: the most words when the vocabulary is made from the corpus; 0: all.
         model: fields of RnnLmConfig.
         training: what all stages share.
@@ -214,10 +215,6 @@ def parse_recipe(text: str, where: str) -> Recipe:
     allowed = tuple(name for name in model_fields() if name not in FROM_CORPUS)
     if steps:
         allowed = RATES if recipe.parent else allowed
-        if recipe.parent and recipe.stage:
-            raise RecipeError(
-                f"{where}: [[compress]] of a parent takes no [[stage]]; fine-tuning is a step's [[compress.stage]]"
-            )
         if not isinstance(steps, list):
             raise RecipeError(f"{where}: compress is one table; write [[compress]], an array of tables")
         read = tuple(_read_step(step, f"{where}, compress {number}") for number, step in enumerate(steps, 1))

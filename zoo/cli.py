@@ -1,4 +1,4 @@
-"""The `zoo` command: suggest, list, info, evaluate, pull, check, publish; of `conversion` compress, export, import."""
+"""The `zoo` command: its own subcommands, and those of other modules, which have parsers of their own."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from .errors import ZooError
 # Commands with a parser of their own, in the module that does the work: command -> (module, help).
 DELEGATED = {
     "compress": ("conversion.compress", "make a smaller checkpoint of one"),
+    "fine-tune": ("conversion.fine_tune", "train a checkpoint on with texts of one's own"),
     "export": ("conversion.exporters", "write a checkpoint as ONNX or for a device"),
     "import": ("conversion.importers", "make a checkpoint of other people's weights"),
     "keyboard": ("zoo.keyboard.terminal", "type with suggestions in the terminal"),

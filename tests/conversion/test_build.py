@@ -133,6 +133,26 @@ def test_child_starts_from_its_parent(built: Path, tmp_path: Path, corpus: Path)
         assert torch.equal(tensor, parent.state_dict()[name])
 
 
+def test_child_of_a_compressed_parent_learns_in_floats_and_is_compressed_anew(
+    built: Path, tmp_path: Path, corpus: Path
+):
+    sizes = '[model]\ncell = "lstm"\nembedding_size = 12\nhidden_size = 12\nnum_hidden_layers = 2\n'
+    quantize = '\n[[compress]]\nmethod = "quantize"\nbits = 4\ngroup = 4\n'
+    folder = {"tiny": built, "packed": tmp_path, "again": tmp_path}
+    for name, parent, epochs in (("packed", "tiny", 0), ("again", "packed", 1)):
+        changes = [('name = "tiny"', f'name = "{name}"\nparent = "{folder[parent] / "out" / parent}"')]
+        changes += [(sizes, "[model]\n"), ("epochs = 2", "epochs = 1")]
+        file = write_recipe(tmp_path / f"{name}.toml", corpus, *changes)
+        text = file.read_text()
+        file.write_text((text if epochs else text[: text.index("[[stage]]")]) + quantize)
+        assert build.main([str(file), *options(tmp_path)]) == 0
+    packed, again = (load(tmp_path / "out" / name)[0] for name in ("packed", "again"))
+    assert again.config.weights == packed.config.weights
+    metrics = [json.loads((tmp_path / "out" / name / "metrics.json").read_text()) for name in ("packed", "again")]
+    assert metrics[1]["valid"]["perplexity"] < metrics[0]["valid"]["perplexity"]
+    assert [step["step"] for step in metrics[1]["steps"]] == ["at the start", "quantize, bits 4, group 4"]
+
+
 def test_child_of_other_sizes_is_refused(built: Path, tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture):
     changes = (
         ('name = "tiny"', 'name = "misfit"\nparent = "tiny"'),
