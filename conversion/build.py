@@ -23,6 +23,7 @@ from transformers.utils import logging
 from zoo.catalog import CHECKPOINTS
 from zoo.corpora import Corpus
 from zoo.errors import RecipeError, ZooError
+from zoo.floats import float_config, float_tensors
 from zoo.hub import folder_of
 from zoo.loading import load_any, set_threads
 
@@ -31,7 +32,6 @@ from .classification import train_reviews
 from .crew import PartialState, check_device, disband
 from .distillation import SoftTargets
 from .drawn_text import taught
-from .floats import float_config, float_tensors
 from .interruption import Interrupted
 from .pipeline import run_steps
 from .queueing import Crowd, build_all

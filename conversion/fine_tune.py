@@ -12,11 +12,11 @@ from pathlib import Path
 
 from zoo.configuration_rnnlm import RnnLmConfig
 from zoo.corpora import Corpus
+from zoo.floats import in_integers
 from zoo.hub import folder_of
 
 from .build import prepare
 from .child import add_source, add_work, corpus_of, run_command
-from .floats import in_integers
 from .matrices import score_of, select, spec_of
 from .recipe import Recipe, parse_recipe
 from .step_options import table

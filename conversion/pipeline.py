@@ -23,11 +23,11 @@ from zoo.configuration_rnnlm import RnnLmConfig
 from zoo.corpora import Corpus
 from zoo.counts import count, total
 from zoo.errors import RecipeError
+from zoo.floats import in_integers
 from zoo.writing import write_atomically
 
 from .classification import train_reviews
 from .constraint import Together
-from .floats import in_integers
 from .matrices import Model, score_of, spec_of
 from .methods import METHODS
 from .recipe import RATES, Recipe, Step

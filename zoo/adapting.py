@@ -74,6 +74,8 @@ def score_adapting(
 ) -> Adapted:
     """Scores splits, each from the trained weights and an empty cache; each word by what came before it only.
 
+    Weights that are stored in integers follow as the floats that they stand for.
+
     Args:
         kind: `dynamic` or `cache`.
         corpus: with the splits of `splits_for`.
@@ -84,6 +86,8 @@ def score_adapting(
     Raises:
         CheckpointError, ZooError: this model cannot follow a text, or a setting is out of range.
     """
+    from .floats import in_floats
+
     trials: list[dict[str, float]] = []
     valid = corpus.splits["valid"] if tune else None
     if kind == "cache":
@@ -91,6 +95,7 @@ def score_adapting(
             settings, trials = tune_cache(model, valid, corpus.eos_id, on_tokens)
         found = {name: score_cached(model, corpus.splits[name], corpus.eos_id, settings, on_tokens) for name in splits}
         return Adapted(found, settings, trials)
+    model = in_floats(model)
     usual = usual_gradients(model, corpus.splits["train"], corpus.eos_id, settings.window, on_tokens=on_tokens)
 
     def score(tokens: Any, how: Dynamic) -> Scores:

@@ -75,8 +75,7 @@ def learning(model: RnnLmForCausalLM) -> list[torch.nn.Parameter]:
     if all(id(part) in biases for part in found):
         raise CheckpointError(
             "all matrices are stored in integers, which have no gradients, so the weights cannot follow the text; "
-            "give --cache, which works with every checkpoint, or --dynamic with the checkpoint that this one was "
-            "compressed from (zoo info NAME shows its parent)"
+            "give zoo.floats.in_floats(model), the same model in floats"
         )
     return found
 

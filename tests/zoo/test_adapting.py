@@ -13,6 +13,7 @@ from zoo.corpora import load_corpus
 from zoo.dynamic import Dynamic, score_dynamic, usual_gradients
 from zoo.loading import load
 from zoo.neural_cache import NeuralCache, score_cached
+from zoo.scoring import score_stream
 
 from .folders import WORDS, write_checkpoint, write_classifier
 from .models import model_of
@@ -82,6 +83,18 @@ def test_dynamic_as_given_and_tuned(run, tmp_path, story):
     assert tuned["perplexity"] == pytest.approx(best["perplexity"])  # the whole text is shorter than what is tuned on
 
 
+@pytest.mark.parametrize("form", ["int4", "low_rank-int8", "sparse-int8"])
+def test_integers_follow_as_floats(run, tmp_path, story, form):
+    folder = write_checkpoint(tmp_path / "tiny", model_of(form=form))
+    given = ["--dynamic", "lr=0.003", "decay=0.01", "window=5", "--json"]
+    found = json.loads(run("evaluate", folder, "--corpus", story, *given)[1])["dynamic"]
+    model, tokenizer = load(folder)
+    static = score_stream(model, load_corpus(str(story), tokenizer=tokenizer).splits["test"], 1)
+    assert found["perplexity"] < static.perplexity
+    still = json.loads(run("evaluate", folder, "--corpus", story, "--dynamic", "lr=0", "decay=0", "--json")[1])
+    assert still["dynamic"]["perplexity"] == pytest.approx(static.perplexity, rel=1e-3)
+
+
 def test_steps_stop_at_a_least_perplexity_and_survive_steps_that_leave_all_bounds():
     def perplexity(how):
         if how.lr > 1e-3:
@@ -96,7 +109,6 @@ def test_steps_stop_at_a_least_perplexity_and_survive_steps_that_leave_all_bound
 @pytest.mark.parametrize(
     ("form", "arguments", "message"),
     [
-        ("int8", ["--dynamic"], "all matrices are stored in integers.* give --cache"),
         ("dense", ["--cache", "size=many"], "--cache was given 'size=many'; it takes size=NUMBER, theta=NUMBER"),
         ("dense", ["--dynamic", "speed=1"], "takes lr=NUMBER, decay=NUMBER, floor=NUMBER, window=NUMBER, after the"),
         ("dense", ["--cache", "weight=1"], "weight=1; allowed: size from 1"),

@@ -98,7 +98,7 @@ def test_usual_gradients_are_those_of_a_plain_loop():
 
 @pytest.mark.parametrize("form", ["int8", "int4", "low_rank-int8", "tensor_train-int4", "sparse-int8"])
 def test_integers_do_not_learn(form):
-    with pytest.raises(CheckpointError, match=r"all matrices are stored in integers, .* give --cache"):
+    with pytest.raises(CheckpointError, match=r"all matrices are stored in integers, .* give zoo.floats.in_floats"):
         learning(model_of(form=form))
 
 

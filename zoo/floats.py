@@ -1,15 +1,18 @@
-"""What numbers stored as integers stand for, in floats, so that a compressed model can go on learning."""
+"""What numbers stored as integers stand for, in floats, so that a compressed model can learn."""
 
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
-from zoo.configuration_rnnlm import RnnLmConfig
-from zoo.integers_rnnlm import Packed
-from zoo.sparse_rnnlm import Sparse
+from .configuration_rnnlm import RnnLmConfig
+from .integers_rnnlm import Packed
+from .modeling_rnnlm import RnnLmForCausalLM, RnnLmForSequenceClassification
+from .sparse_rnnlm import Sparse
+
+Model = TypeVar("Model", RnnLmForCausalLM, RnnLmForSequenceClassification)
 
 
 def in_integers(spec: dict[str, Any]) -> bool:
@@ -40,7 +43,17 @@ def float_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
                 tensors.pop(f"{name}.{part}", None)
             tensors[f"{name}.weight"] = module.to_dense()
         elif isinstance(module, Sparse) and module.scale is not None:
-            rows = torch.repeat_interleave(torch.arange(module.num_rows), module.starts.diff())
+            rows = torch.arange(module.num_rows, device=module.starts.device)
+            rows = rows.repeat_interleave(module.starts.diff())
             tensors[f"{name}.values"] = module.numbers(slice(None), rows)
             del tensors[f"{name}.scale"]
     return tensors
+
+
+def in_floats(model: Model) -> Model:
+    """The same model with floats in the place of integers; itself where it has none."""
+    if not any(in_integers(spec) for spec in (model.config.weights or {}).values()):
+        return model
+    floats = type(model)(float_config(model.config))
+    floats.load_state_dict(float_tensors(model))
+    return floats.to(model.device).train(model.training)

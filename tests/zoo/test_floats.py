@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from conversion.floats import float_config, float_tensors
 from zoo.configuration_rnnlm import RnnLmConfig
+from zoo.floats import float_config, float_tensors
 from zoo.modeling_rnnlm import RnnLmForCausalLM
 
 INT4, INT8, RANGE = {"form": "int4", "group": 4}, {"form": "int8", "scheme": "row"}, {"form": "int8", "scheme": "range"}
