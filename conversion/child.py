@@ -8,7 +8,6 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from transformers.utils import logging
 
@@ -48,16 +47,16 @@ def corpus_of(given: argparse.Namespace) -> str:
 
 
 def run_command(
-    parser: argparse.ArgumentParser, make_recipe: Callable[[Any], Recipe], arguments: list[str] | None
+    parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], object], arguments: list[str] | None
 ) -> int:
-    """Parses, makes a recipe and builds it; returns 0, 2 for an error, 128 + signal when stopped."""
+    """Parses, checks the places and works; returns 0, 2 for an error, 128 + signal when stopped."""
     given = parser.parse_args(arguments)
     logging.disable_progress_bar()
     try:
         set_threads(given.threads)
         check_out(given)
         check_device(given.device)
-        make(make_recipe(given), given)
+        work(given)
         return 0
     except (ZooError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

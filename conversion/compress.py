@@ -14,7 +14,7 @@ from zoo.hub import folder_of
 
 from .budget import choose
 from .build import prepare
-from .child import add_source, add_work, corpus_of, run_command
+from .child import add_source, add_work, corpus_of, make, run_command
 from .pipeline import plan
 from .recipe import Recipe, parse_recipe, read_recipe
 from .recipe_text import has_key, with_key
@@ -73,7 +73,7 @@ def parser(prog: str) -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None, prog: str = "python -m conversion.compress") -> int:
     """The command; returns 0, 2 for an error, 128 + signal when stopped."""
-    return run_command(parser(prog), recipe_of, arguments)
+    return run_command(parser(prog), lambda given: make(recipe_of(given), given), arguments)
 
 
 def recipe_of(given: argparse.Namespace) -> Recipe:

@@ -12,13 +12,14 @@ from pathlib import Path
 
 from zoo.configuration_rnnlm import RnnLmConfig
 from zoo.corpora import Corpus
+from zoo.errors import RecipeError
 from zoo.floats import in_integers
 from zoo.hub import folder_of
 
 from .build import prepare
-from .child import add_source, add_work, corpus_of, run_command
+from .child import add_source, add_work, corpus_of, make, run_command
 from .matrices import score_of, select, spec_of
-from .recipe import Recipe, parse_recipe
+from .recipe import parse_recipe
 from .step_options import table
 from .tasks import Data, validation_quality
 
@@ -42,6 +43,7 @@ schedule = "linear"
 average = "ema"
 decay = 0.999
 """
+KEEP = 0.3
 MOST, LEAST = 20, 1750  # stripes; tokens of one, fifty windows, where the text is short
 
 
@@ -55,7 +57,10 @@ def parser(prog: str) -> argparse.ArgumentParser:
         "--lr", type=float, default=0.001, help="learning rate at the start, falling to 0 (default 0.001)"
     )
     made.add_argument(
-        "--keep", type=float, default=0.0, metavar="SHARE", help="of the loss: what the parent expects (default 0)"
+        "--keep",
+        type=float,
+        metavar="SHARE",
+        help=f"of the loss: what the parent expects of the texts, so that it forgets less (default {KEEP}; 0: none)",
     )
     made.add_argument(
         "--dropout", type=float, metavar="RATE", help="of word vectors and features (default: the parent's)"
@@ -67,18 +72,30 @@ def parser(prog: str) -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None, prog: str = "python -m conversion.fine_tune") -> int:
     """The command; returns 0, 2 for an error, 128 + signal when stopped."""
-    return run_command(parser(prog), recipe_of, arguments)
+    return run_command(parser(prog), fine_tune, arguments)
 
 
-def recipe_of(given: argparse.Namespace) -> Recipe:
-    """The recipe that the command asks for; prints what the parent is worth on the texts before it learns them."""
-    data, model = prepare(parse_recipe(text_of(given, MOST), "the options"), given.data, given.out.parent)
-    print(f"{Path(given.parent).name} on these texts: {told(data, validation_quality(model, data))}", flush=True)
+def fine_tune(given: argparse.Namespace) -> None:
+    """Makes the child; says what the parent is worth on the texts before, and both after."""
+    draft = parse_recipe(text_of(given, keep=given.keep or 0.0), "the options")
+    data, model = prepare(draft, given.data, given.out.parent)
+    if given.keep and not isinstance(data, Corpus):
+        raise RecipeError(f"--keep is of language models, and {given.parent} is a text classifier; leave it out")
+    before, name = validation_quality(model, data), Path(given.parent).name
+    print(f"{name} on these texts: {told(data, before)}", flush=True)
     steps = stored_as(RnnLmConfig.from_pretrained(folder_of(given.parent)), score_of(model))
-    return parse_recipe(text_of(given, batch_of(data)) + "".join(steps), "the options")
+    batch, keep = (batch_of(data), KEEP) if isinstance(data, Corpus) else (MOST, 0.0)
+    text = text_of(given, batch, keep if given.keep is None else given.keep)
+    recipe = parse_recipe(text + "".join(steps), "the options")
+    after = json.loads((make(recipe, given) / "metrics.json").read_text(encoding="utf-8"))["valid"]
+    measure = next(one for one in ("perplexity", "accuracy", "rmse") if one in after)
+    old, new = before[f"valid_{measure}"], after[measure]
+    print(f"valid {measure}: {name} {old:.4g}, {given.out.name} {new:.4g}")
+    if new > old if measure != "accuracy" else new < old:
+        print(f"It is worse than before; give a smaller step, e.g. --lr {given.lr / 10:g}, or more text.")
 
 
-def text_of(given: argparse.Namespace, batch: int) -> str:
+def text_of(given: argparse.Namespace, batch: int = MOST, keep: float = 0.0) -> str:
     """The recipe's text but for its steps."""
     name = Path(given.parent).name
     words = {
@@ -92,15 +109,15 @@ def text_of(given: argparse.Namespace, batch: int) -> str:
     rates, teachers = "", ""
     if given.dropout is not None:
         rates = f"\n[model]\ninput_dropout = {given.dropout}\noutput_dropout = {given.dropout}\n"
-    if given.keep:
-        teachers = f"teachers = [{json.dumps(given.parent)}]\nteacher_weight = {given.keep}\n"
+    if keep:
+        teachers = f"teachers = [{json.dumps(given.parent)}]\nteacher_weight = {keep}\n"
     fields = {key: json.dumps(value) for key, value in words.items()}
     return TEXT.format(**fields, rates=rates, teachers=teachers, batch=given.batch_size or batch)
 
 
-def batch_of(data: Data) -> int:
+def batch_of(data: Corpus) -> int:
     """Stripes that leave each of them some length."""
-    return max(1, min(MOST, len(data.splits["train"]) // LEAST)) if isinstance(data, Corpus) else MOST
+    return max(1, min(MOST, len(data.splits["train"]) // LEAST))
 
 
 def told(data: Data, quality: dict[str, float]) -> str:

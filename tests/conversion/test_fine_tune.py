@@ -62,7 +62,7 @@ def command(parent: Path, texts: Path, folder: Path, *options: str) -> list[str]
 
 def test_child_has_learnt_and_is_stored_as_its_parent(tmp_path: Path, parent: Path, texts: Path, capsys):
     assert fine_tune.main(command(parent, texts, tmp_path, "--lr", "0.02")) == 0
-    first, *_ = capsys.readouterr().out.splitlines()
+    first, *_, last = capsys.readouterr().out.splitlines()
     before, unknown = float(first.split("perplexity ")[1].split(";")[0]), first.split("; ")[1]
     assert unknown == "10.0% of the words to learn from are unknown to it"
     model, tokenizer = load(tmp_path / "mine")
@@ -70,12 +70,13 @@ def test_child_has_learnt_and_is_stored_as_its_parent(tmp_path: Path, parent: Pa
     assert tokenizer.vocab.keys() >= set(WORDS) and "neologism" not in tokenizer.vocab
     after = json.loads((tmp_path / "mine" / "metrics.json").read_text())["valid"]["perplexity"]
     assert after < 0.8 * before
+    assert last == f"valid perplexity: tiny {before:.4g}, mine {after:.4g}"
     recipe = read_recipe(tmp_path / "mine" / "recipe.toml")
     assert recipe.training.batch_size == 1  # fifty windows of a text as short as this
-    assert recipe.stage[0].epochs == 5 and not recipe.training.teachers
+    assert recipe.stage[0].epochs == 5 and recipe.training.teachers == (str(parent),)
 
 
-def test_what_the_parent_expects_can_be_part_of_the_loss(tmp_path: Path, parent: Path, texts: Path):
+def test_options_are_taken(tmp_path: Path, parent: Path, texts: Path):
     options = "--keep 0.5 --dropout 0.2 --batch-size 3 --epochs 1"
     assert fine_tune.main(command(parent, texts, tmp_path, *options.split())) == 0
     recipe = read_recipe(tmp_path / "mine" / "recipe.toml")
@@ -115,9 +116,15 @@ def test_what_is_missing_is_named(tmp_path: Path, parent: Path, texts: Path, cap
     assert not (tmp_path / "mine").exists()
 
 
-def test_floats_stay_floats(tmp_path: Path, corpus: Path, texts: Path):
+def test_floats_stay_floats_and_a_loss_is_told(tmp_path: Path, corpus: Path, texts: Path, capsys):
     file = write_recipe(tmp_path / "tiny.toml", corpus, ("epochs = 2", "epochs = 1"))
     assert build.main([str(file), "--runs", str(tmp_path / "r"), "--out", str(tmp_path), "--device", "cpu"]) == 0
     assert fine_tune.main(command(tmp_path / "tiny", texts, tmp_path, "--epochs", "1")) == 0
     assert load(tmp_path / "mine")[0].config.weights == {}
     assert read_recipe(tmp_path / "mine" / "recipe.toml").compress == ()
+    assert "worse" not in capsys.readouterr().out
+    other = tmp_path / "other"  # what is learnt is none of what is measured
+    shutil.copytree(corpus, other)
+    shutil.copy(texts / "train.txt", other)
+    assert fine_tune.main(command(tmp_path / "tiny", other, tmp_path, "--lr", "0.02", "--keep", "0", "--replace")) == 0
+    assert "It is worse than before; give a smaller step, e.g. --lr 0.002, or more text." in capsys.readouterr().out
