@@ -131,7 +131,7 @@ def _page(facts: Facts, corpora: dict[str, Any], places: dict[str, str]) -> str:
             for on, found in facts.quality.items()
         ),
         steps=steps_table(facts.steps) + structure_tables(facts.structure),
-        parentage=f"Compressed from `{facts.parent}`." if facts.parent else "Trained from scratch.",
+        parentage=facts.parentage,
         recipe=facts.recipe,
         quality="\n".join(_quality_table(on, found) for on, found in facts.quality.items()),
         latency=latency.section(facts),

@@ -104,7 +104,7 @@ def page(facts: Facts, corpora: dict[str, Any], places: dict[str, str]) -> str:
         ),
         steps=steps_table(facts.steps),
         structure=structure_tables(facts.structure),
-        parentage=f"Compressed from `{facts.parent}`." if facts.parent else "Trained from scratch.",
+        parentage=facts.parentage,
         recipe=facts.recipe,
         quality="\n".join(_quality_table(on, found, metric) for on, found in facts.quality.items()),
         measure=TABLES[metric][1],

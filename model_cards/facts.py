@@ -56,8 +56,18 @@ class Facts:
 
     @property
     def parent(self) -> str | None:
-        """The checkpoint that this one was compressed from."""
+        """The checkpoint that this one was made from."""
         return tomllib.loads(self.recipe).get("parent") or None
+
+    @property
+    def parentage(self) -> str:
+        """What its weights began as, in a sentence."""
+        if self.parent is None:
+            return "Trained from scratch."
+        recipe = tomllib.loads(self.recipe)
+        if not recipe.get("stage"):
+            return f"Compressed from `{self.parent}`."
+        return f"Trained on from the weights of `{self.parent}`{', then compressed' if recipe.get('compress') else ''}."
 
     @property
     def corpus(self) -> str:
@@ -168,7 +178,7 @@ def derived(root: Path) -> list[str]:
         if (
             (checkpoints / recipe.get("parent", " ")).is_dir()
             and not (checkpoints / path.stem).exists()
-            and not any(step.get("stage") for step in recipe.get("compress", ()))
+            and not any(step.get("stage") for step in (recipe, *recipe.get("compress", ())))
             and size.is_file()
             and "config" in json.loads(size.read_text(encoding="utf-8"))
         ):

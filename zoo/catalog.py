@@ -21,7 +21,7 @@ class Entry:
     Attributes:
         name: the checkpoint's name and the name of its folder.
         description: cell, layers and widths in one line.
-        parent: the checkpoint that this one was compressed from; None: trained from scratch.
+        parent: the checkpoint that this one was made from; None: trained from scratch.
         parameters: stored numbers, a tied matrix once.
         nonzeros: those of them that are not zero.
         bytes: size of config.json and model.safetensors together.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from model_cards import render
+from model_cards.facts import gather
 from zoo.catalog import Entry
 from zoo.errors import CheckpointError
 
@@ -87,6 +89,19 @@ def test_catalog_rows_are_entries(root: Path):
     assert (entry.parameters, entry.nonzeros, entry.bytes, entry.parent) == (2_653_200, 2_653_000, 5_309_000, "big")
     assert entry.quality["ptb"]["test_perplexity"] == 87.123456
     assert set(entry.sha256) == {"config.json", "model.safetensors", "recipe.toml"}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "told"),
+    [
+        ('name = "a"\n[[stage]]\n', "Trained from scratch."),
+        ('name = "a"\nparent = "b"\n[[compress]]\n', "Compressed from `b`."),
+        ('name = "a"\nparent = "b"\n[[stage]]\n', "Trained on from the weights of `b`."),
+        ('name = "a"\nparent = "b"\n[[stage]]\n[[compress]]\n', "Trained on from the weights of `b`, then compressed."),
+    ],
+)
+def test_what_the_weights_began_as(root: Path, recipe: str, told: str):
+    assert dataclasses.replace(gather(root, "tiny"), recipe=recipe).parentage == told
 
 
 def test_card_holds_the_numbers(root: Path):

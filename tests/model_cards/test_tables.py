@@ -227,10 +227,12 @@ def test_a_checkpoint_that_its_recipe_makes_needs_no_files(tmp_path):
     (tmp_path / "zoo" / "checkpoints" / "dense").mkdir(parents=True)
     recipes, results = tmp_path / "conversion" / "recipes", tmp_path / "bench" / "results"
     recipes.mkdir(parents=True)
+    learning = '[[stage]]\noptimizer = "sgd"\nlr = 1.0\nepochs = 1\n'
     stage = '\n[[compress.stage]]\noptimizer = "sgd"\nlr = 1.0\nepochs = 1\n'
     texts = {
         "small": 'name = "small"\nparent = "dense"\n[[compress]]\nmethod = "quantize"\n',
         "tuned": f'name = "tuned"\nparent = "dense"\n[[compress]]\nmethod = "quantize"\n{stage}',
+        "learnt-on": f'name = "learnt-on"\nparent = "dense"\n{learning}[[compress]]\nmethod = "quantize"\n',
         "orphan": 'name = "orphan"\nparent = "gone"\n[[compress]]\nmethod = "quantize"\n',
         "dense": 'name = "dense"\n[[stage]]\n',
     }
