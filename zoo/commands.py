@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .suggestions import Suggester
 
 ON_HUB = "on the Hub"
-DEFAULTS = ("lr-cifg-1200-ptb", "lstm-200-ptb")  # the first of these that is shipped
+DEFAULTS = ("lr-cifg-1200-born-again-ptb", "lstm-200-ptb")  # the first of these that is shipped
 
 
 def suggest(given: Namespace) -> int:

@@ -133,7 +133,7 @@ def test_a_person_gets_a_prompt_and_an_interrupt_ends_the_session(run, folder, m
 @pytest.mark.parametrize(
     ("shipped", "expected"),
     [
-        (["a", "lstm-200-ptb", "lr-cifg-1200-ptb"], "lr-cifg-1200-ptb"),
+        (["a", "lstm-200-ptb", "lr-cifg-1200-born-again-ptb"], "lr-cifg-1200-born-again-ptb"),
         (["a", "lstm-200-ptb"], "lstm-200-ptb"),
         (["b", "a"], "b"),
     ],

@@ -152,7 +152,7 @@ def test_import_is_cheap():
 
 def test_snippet_of_the_docs(onnxruntime, tmp_path, monkeypatch, capsys):
     words = ["<unk>", "<eos>", "the", "meeting", "will", "be", *(f"w{number}" for number in range(6, 31))]
-    folder = write_checkpoint(tmp_path / "lr-cifg-1200-ptb", model_of(), words=words)
+    folder = write_checkpoint(tmp_path / "lr-cifg-1200-born-again-ptb", model_of(), words=words)
     export(folder, "onnx", variants="fp32")
     (snippet,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.S)
     monkeypatch.chdir(tmp_path)
