@@ -23,7 +23,7 @@ from transformers.utils import logging
 from zoo.catalog import CHECKPOINTS
 from zoo.corpora import Corpus
 from zoo.errors import RecipeError, ZooError
-from zoo.floats import float_config, float_tensors
+from zoo.floats import in_floats
 from zoo.hub import folder_of
 from zoo.loading import load_any, set_threads
 
@@ -37,7 +37,7 @@ from .pipeline import run_steps
 from .queueing import Crowd, build_all
 from .recipe import RECIPES, Recipe, read_recipe
 from .state import load_state, only_one
-from .tasks import Data, config_of, load_data, model_class, narrowed
+from .tasks import Data, config_of, load_data, measure_in, model_class, narrowed
 from .train import train
 
 COUNTED = 1 << 24  # tokens counted together
@@ -88,7 +88,7 @@ def build(recipe: Recipe, out: Path, runs: Path, data: str | None, device: str, 
         built = "".join(f"{key} = {json.dumps(value)}\n" for key, value in facts.items())
         text = f"{recipe.text}\n[built]\n{built}"
         save_checkpoint(model, corpus.tokenizer, folder, text, metrics, half, replace)
-        measure_of = next(key for key in ("perplexity", "accuracy", "rmse") if key in found["valid"])
+        measure_of = measure_in(found["valid"])
         told = ", ".join(f"{split} {found[split][measure_of]:.4g}" for split in ("valid", "test") if split in found)
         print(f"{folder}: {measure_of} {told}", flush=True)
     PartialState().wait_for_everyone()
@@ -127,12 +127,11 @@ def prepare(recipe: Recipe, data: str | None, out: Path) -> tuple[Data, Any]:
             f"recipe {recipe.name}: {recipe.parent} is a {type(parent).__name__}, the corpus {recipe.corpus} needs a "
             f"{model_class(corpus).__name__}; give another parent or corpus"
         )
-    config, tensors = parent.config, parent.state_dict()
     if recipe.stage:
-        config, tensors = float_config(config), float_tensors(parent)
-    model = model_class(corpus)(config_of(recipe, corpus, config))
+        parent = in_floats(parent)
+    model = model_class(corpus)(config_of(recipe, corpus, parent.config))
     try:
-        model.load_state_dict(tensors)
+        model.load_state_dict(parent.state_dict())
     except RuntimeError as error:
         raise RecipeError(
             f"recipe {recipe.name}: [model] gives other tensors than its parent {recipe.parent} has; "

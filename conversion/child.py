@@ -25,12 +25,12 @@ from .recipe import NAME, Recipe
 DONE = "done"  # a file in the folder of a run whose checkpoint was made
 
 
-def add_source(parser: argparse.ArgumentParser, corpus: str) -> None:
-    """The parent, the folder to make and the texts; `corpus`: what is taken where none is given."""
+def add_source(parser: argparse.ArgumentParser) -> None:
+    """The parent, the folder to make and the texts."""
     parser.add_argument("parent", metavar="PARENT", help="a shipped checkpoint, a folder, or owner/name on the Hub")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the checkpoint folder to make")
     parser.add_argument("--data", metavar="DIR", help="folder of the corpus (default: environment variable ZOO_DATA)")
-    parser.add_argument("--corpus", help=f"as zoo evaluate takes it (default: {corpus})")
+    parser.add_argument("--corpus", help="as zoo evaluate takes it (default: the one that the parent was trained on)")
 
 
 def add_work(parser: argparse.ArgumentParser) -> None:

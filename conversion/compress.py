@@ -48,7 +48,7 @@ EXAMPLE = "zoo compress lstm-200-ptb --out small --head low_rank:50 --untie --in
 def parser(prog: str) -> argparse.ArgumentParser:
     """The options."""
     made = argparse.ArgumentParser(prog=prog, description=__doc__, allow_abbrev=False, epilog=f"e.g. {EXAMPLE}")
-    add_source(made, "the one that the parent was trained on")
+    add_source(made)
     made.add_argument("--recipe", metavar="FILE", help="take the steps from a recipe, instead of the options below")
     steps = made.add_argument_group("steps, taken in this order")
     steps.add_argument("--keep-units", type=int, metavar="N", help="keep N hidden units per layer")

@@ -21,7 +21,7 @@ from .child import add_source, add_work, corpus_of, make, run_command
 from .matrices import score_of, select, spec_of
 from .recipe import parse_recipe
 from .step_options import table
-from .tasks import Data, validation_quality
+from .tasks import Data, measure_in, validation_quality
 
 TEXT = """name = {name}
 description = {description}
@@ -51,7 +51,7 @@ def parser(prog: str) -> argparse.ArgumentParser:
     """The options."""
     example = "zoo fine-tune keyboard-medium --corpus my-texts --out my-keyboard"
     made = argparse.ArgumentParser(prog=prog, description=__doc__, allow_abbrev=False, epilog=f"e.g. {example}")
-    add_source(made, "the one that the parent was trained on")
+    add_source(made)
     made.add_argument("--epochs", type=int, default=5, help="passes over the training text (default 5)")
     made.add_argument(
         "--lr", type=float, default=0.001, help="learning rate at the start, falling to 0 (default 0.001)"
@@ -88,7 +88,7 @@ def fine_tune(given: argparse.Namespace) -> None:
     text = text_of(given, batch, keep if given.keep is None else given.keep)
     recipe = parse_recipe(text + "".join(steps), "the options")
     after = json.loads((make(recipe, given) / "metrics.json").read_text(encoding="utf-8"))["valid"]
-    measure = next(one for one in ("perplexity", "accuracy", "rmse") if one in after)
+    measure = measure_in(after)
     old, new = before[f"valid_{measure}"], after[measure]
     print(f"valid {measure}: {name} {old:.4g}, {given.out.name} {new:.4g}")
     if new > old if measure != "accuracy" else new < old:

@@ -84,6 +84,11 @@ def review_quality(model: Any, split: Split) -> tuple[float, dict[str, float]]:
     return scores.mse, {"mse": scores.mse, "rmse": scores.rmse}
 
 
+def measure_in(row: Mapping[str, Any]) -> str:
+    """The measure that a row of quality is told by."""
+    return next(name for name in ("perplexity", "accuracy", "rmse") if name in row)
+
+
 def validation_quality(model: Any, data: Data, on_tokens: Any = None) -> dict[str, float]:
     """What a table tells of a model: `valid_perplexity`, read word by word, or the quality of validation reviews."""
     if isinstance(data, Corpus):
