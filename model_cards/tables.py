@@ -43,7 +43,8 @@ def with_derived(root: Path, checkpoints: list[Facts]) -> list[Facts]:
 
 def page(checkpoints: list[Facts]) -> str:
     """The page in Markdown."""
-    parts = [INTRODUCTION, f"## By size\n\n{frontier(checkpoints)}\n", f"## By method\n\n{by_method(checkpoints)}\n"]
+    parts = [INTRODUCTION, f"{score(checkpoints)}\n", f"## By size\n\n{frontier(checkpoints)}\n"]
+    parts.append(f"## By method\n\n{by_method(checkpoints)}\n")
     for number, what in ((1, "compression of the whole network"), (3, "the output layer alone")):
         parts.append(f"## Grachev et al. 2019, Table {number}: {what}\n\n{table(number, checkpoints)}\n")
     titles = {1: "starting points", 2: "layers", 3: "methods on rated reviews", 4: "methods on IMDb"}
@@ -52,6 +53,21 @@ def page(checkpoints: list[Facts]) -> str:
     names = [facts.name for facts in checkpoints if f"[{facts.name}]" in "".join(parts)]
     parts.append("\n".join(f"[{name}]: {_link(name, checkpoints)}" for name in names))
     return "\n".join(parts).rstrip() + "\n"
+
+
+def score(checkpoints: list[Facts]) -> str:
+    """In how many rows of the paper ours is ahead, and which rows are left."""
+    left = [row for row in rows() if not _is_beaten(row, of_method(row.method, checkpoints, row.numbers))]
+    told = f"Of the {len(rows())} rows of the paper's Tables 1 and 3, ours has the lower perplexity in"
+    if not left:
+        return f"{told} all."
+    names = dict.fromkeys(row.name for row in left)  # a network may stand in both tables
+    return f"{told} {len(rows()) - len(left)}; not yet in: {'; '.join(names)}."
+
+
+def _is_beaten(row: Row, found: list[Facts]) -> bool:
+    """Whether the best of what counts for a row has the lower perplexity."""
+    return bool(found) and perplexity(found[0]) < row.printed["test_perplexity"]
 
 
 def _link(name: str, checkpoints: list[Facts]) -> str:
@@ -92,7 +108,7 @@ def _ours(row: Row, checkpoints: list[Facts], device: str) -> list[str]:
         f"{facts.size['bytes'] / 1e6:.2f}",
         f"{numbers_in(facts.layout):,}",
         f"{perplexity(facts):.2f}",
-        "yes" if perplexity(facts) < row.printed["test_perplexity"] else "no",
+        "yes" if _is_beaten(row, found) else "no",
         _predicted(facts),
         _measured(facts, device),
         differs(facts, row, checkpoints),
@@ -144,10 +160,7 @@ def by_method(checkpoints: list[Facts]) -> str:
         of_it = sorted((row for row in rows() if row.method == name), key=lambda row: row.printed["test_perplexity"])
         cells = [name, f"{of_it[0].name} ({of_it[0].printed['test_perplexity']:g})"]
         beaten = [
-            (row, found[0])
-            for row in of_it
-            if (found := of_method(name, checkpoints, row.numbers))
-            and perplexity(found[0]) < row.printed["test_perplexity"]
+            (row, found[0]) for row in of_it if _is_beaten(row, found := of_method(name, checkpoints, row.numbers))
         ]
         if beaten:
             row, facts = beaten[0]

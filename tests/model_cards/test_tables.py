@@ -147,6 +147,22 @@ def test_by_method_shows_the_best_row_that_is_beaten():
     assert cells(text, "GRU")[5] == "recipe only, not trained"
 
 
+def test_the_score_counts_rows_and_names_those_that_are_left():
+    plain = "LSTM 200-200"
+    text = tables.score([facts("ours", config(200), float(row(plain).printed["test_perplexity"]) - 1)])
+    # The same network stands in both tables, and those of more numbers are below it.
+    assert "Of the 29 rows" in text and " lower perplexity in 2; not yet in: LSTM 300-300; " in text
+    left = text.split("not yet in: ")[1].rstrip(".").split("; ")
+    assert left.count("LSTM 1500-1500") == 1 and plain not in left
+    assert "in 0;" in tables.score([])
+
+
+def test_no_row_is_left(monkeypatch: pytest.MonkeyPatch):
+    only = row("LSTM 200-200")
+    monkeypatch.setattr(tables, "rows", lambda: (only,))
+    assert tables.score([facts("ours", config(200), 99)]).endswith("ours has the lower perplexity in all.")
+
+
 def test_frontier_takes_the_best_inside_of_each_budget():
     text = frontier([facts("tiny", config(40), 99), facts("mid", config(100), 61), facts("large", config(400), 54)])
     assert cells(text, "1.0M parameters")[1:5] == ["[tiny]", "835,920", "1,821,840", "99.00"]
