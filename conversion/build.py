@@ -127,7 +127,7 @@ def prepare(recipe: Recipe, data: str | None, out: Path) -> tuple[Data, Any]:
             f"recipe {recipe.name}: {recipe.parent} is a {type(parent).__name__}, the corpus {recipe.corpus} needs a "
             f"{model_class(corpus).__name__}; give another parent or corpus"
         )
-    if recipe.stage:
+    if recipe.learns:
         parent = in_floats(parent)
     model = model_class(corpus)(config_of(recipe, corpus, parent.config))
     try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from zoo.configuration_rnnlm import RnnLmConfig
 from zoo.corpora import Corpus
 from zoo.errors import RecipeError
+from zoo.floats import float_config
 from zoo.hub import folder_of
 
 from .budget import choose
@@ -53,6 +54,9 @@ def parser(prog: str) -> argparse.ArgumentParser:
     steps = made.add_argument_group("steps, taken in this order")
     steps.add_argument("--keep-units", type=int, metavar="N", help="keep N hidden units per layer")
     steps.add_argument("--low-rank", type=int, metavar="R", help="recurrent layers with a shared projection to R")
+    steps.add_argument(
+        "--embedding-size", type=int, metavar="N", help="N numbers a word at the input of an untied model"
+    )
     steps.add_argument("--layers", metavar="FORM", help="a form for the recurrent layers' matrices")
     steps.add_argument("--embed", metavar="FORM", help=f"a form for the embedding: {FORMS}")
     steps.add_argument("--head", metavar="FORM", help="a form for the output layer")
@@ -135,7 +139,8 @@ def from_options(given: argparse.Namespace) -> Recipe:
     if not steps:
         raise RecipeError(f"nothing to do; give --recipe, a budget, or steps, e.g. {EXAMPLE}")
     recipe = parse_recipe(head + "".join(tuned(steps, given.fine_tune or 0)), "the options")
-    plan(recipe, RnnLmConfig.from_pretrained(folder))
+    config = RnnLmConfig.from_pretrained(folder)
+    plan(recipe, float_config(config) if recipe.learns else config)
     return recipe
 
 

@@ -152,7 +152,7 @@ class Recipe:
         priority: the queue builds the highest first.
         gpu_only: whether the queue leaves it out where there is no GPU.
         parent: a checkpoint whose weights are the start and whose config `[model]` changes; empty: random weights.
-            Numbers that it stores as integers are floats while the stages train it.
+            Numbers that it stores as integers are floats where the stages, or those of a step, train it.
         max_vocabulary: the most words when the vocabulary is made from the corpus; 0: all.
         model: fields of RnnLmConfig.
         training: what all stages share.
@@ -172,6 +172,11 @@ class Recipe:
     model: dict = field(default_factory=dict)
     training: Training = field(default_factory=Training)
     text: str = field(default="", repr=False, compare=False)
+
+    @property
+    def learns(self) -> bool:
+        """Whether anything is trained: stages of its own, or of a step."""
+        return bool(self.stage) or any(step.stage for step in self.compress)
 
     def config(self, vocab_size: int, eos_id: int, base: RnnLmConfig | None = None) -> RnnLmConfig:
         """The model's config for a corpus; `base`: the parent's, of which `[model]` changes fields."""

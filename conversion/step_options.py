@@ -8,7 +8,9 @@ from typing import Any
 
 from zoo.errors import RecipeError
 
-STEP_OPTIONS = ("keep_units", "low_rank", "layers", "embed", "head", "untie", "prune", "int8", "int4")
+STEP_OPTIONS = (
+    "keep_units", "low_rank", "embedding_size", "layers", "embed", "head", "untie", "prune", "int8", "int4"
+)  # fmt: skip
 FORMS = "low_rank:RANK, tensor_train:ORDER,RANK or tensor_train:ROWxMODES/COLUMNxMODES/RANKS"
 
 
@@ -28,6 +30,8 @@ def steps_of(given: argparse.Namespace) -> list[str]:
         steps.append(table("prune_units", keep=given.keep_units))
     if given.low_rank is not None:
         steps.append(table("shared_projection", rank=given.low_rank))
+    if given.embedding_size is not None:
+        steps.append(table("narrow_embedding", size=given.embedding_size, **({"untie": True} if given.untie else {})))
     for role in ("layers", "embed", "head"):
         if form := getattr(given, role):
             steps.append(form_step(role, form, untie(role)))

@@ -153,6 +153,22 @@ def test_child_of_a_compressed_parent_learns_in_floats_and_is_compressed_anew(
     assert [step["step"] for step in metrics[1]["steps"]] == ["at the start", "quantize, bits 4, group 4"]
 
 
+def test_steps_of_a_compressed_parent_learn_in_floats(built: Path, tmp_path: Path, corpus: Path):
+    head = f'corpus = "{corpus}"\n\n[training]\nbatch_size = 2\nwindow = 6\n'
+    quantize = '[[compress]]\nmethod = "quantize"\nbits = 4\ngroup = 4\n'
+    low = '[[compress]]\nmethod = "low_rank"\nroles = ["recurrent"]\nrank = 5\n'
+    stage = '[[compress.stage]]\noptimizer = "adam"\nlr = 0.02\nepochs = 1\n'
+    parent = built / "out" / "tiny"
+    for name, steps in (("packed", quantize), ("low", low + stage + quantize)):
+        file = tmp_path / f"{name}.toml"
+        file.write_text(f'name = "{name}"\nparent = "{parent}"\n{head}{steps}')
+        assert build.main([str(file), *options(tmp_path)]) == 0
+        parent = tmp_path / "out" / name
+    rows = json.loads((parent / "metrics.json").read_text())["steps"]
+    assert rows[0]["bytes"] > 2 * rows[2]["bytes"] and rows[1]["valid_perplexity"] < rows[0]["valid_perplexity"]
+    assert load(parent)[0].config.form_of("recurrent", "0")["values"]["form"] == "int4"
+
+
 def test_child_of_other_sizes_is_refused(built: Path, tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture):
     changes = (
         ('name = "tiny"', 'name = "misfit"\nparent = "tiny"'),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from conversion import low_rank, prune, prune_units, quantize, shared_projection
+from conversion import low_rank, narrow_embedding, prune, prune_units, quantize, shared_projection
 from conversion.bayes import method as bayes
 from conversion.bayes.shrink import shrink
 from conversion.distillation import Teacher
@@ -79,6 +79,7 @@ def test_methods_that_know_the_plain_network_only(more):
     calls = [
         lambda: shared_projection.plan(model.config, shared_projection.Spec(rank=3)),
         lambda: prune_units.plan(model.config, prune_units.Spec(keep=3)),
+        lambda: narrow_embedding.plan(model.config, narrow_embedding.Spec(size=3, untie=True)),
         lambda: bayes.plan(model.config, bayes.Spec()),
         lambda: shrink(model),
     ]

@@ -263,6 +263,14 @@ def test_a_budget_fine_tunes_what_learns(tmp_path, corpus, parent):
     assert len(steps) > 1 and [bool(step.stage) for step in steps] == [place <= first for place in range(len(steps))]
 
 
+def test_the_command_narrows_the_word_vectors_of_a_tied_model_that_it_unties(tmp_path, corpus, parent):
+    options = "--embedding-size 4 --head low_rank:5 --untie --int8"
+    assert compress.main(command(parent, corpus, tmp_path, *options.split())) == 0
+    config = load(tmp_path / "small")[0].config
+    assert (config.embedding_size, config.tie_word_embeddings) == (4, False)
+    assert config.form_of("head")["form"] == "low_rank"
+
+
 @pytest.mark.parametrize("options", ["--keep-units 0", "--low-rank 0 --int8", "--fine-tune -1 --int8"])
 def test_zero_is_given_too(tmp_path, corpus, parent, options, capsys):
     assert compress.main(command(parent, corpus, tmp_path, *options.split())) == 2
