@@ -68,13 +68,15 @@ def pages(root: Path) -> dict[Path, str]:
         made[root / PICTURE] = picture
     readme = root / "README.md"
     language = [facts for facts in checkpoints if not classifies(facts)]
-    text = _between(readme.read_text(encoding="utf-8"), BEGIN, END, table(language), readme)
+    measured = tables.with_derived(root, checkpoints)
+    told = f"{tables.score(measured)} [Row by row]({tables.PAGE}).\n\n" if language else ""
+    text = _between(readme.read_text(encoding="utf-8"), BEGIN, END, f"{told}{table(language)}", readme)
     texts = classifier.table([facts for facts in checkpoints if classifies(facts)])
     text = _between(text, BEGIN_TEXTS, END_TEXTS, texts, readme)
     shown = f"![Size against test perplexity]({PICTURE})" if picture else ""
     timed = f"{latency.table(language)}\n\n{shown}".rstrip()
     made[readme] = _between(text, BEGIN_LATENCY, END_LATENCY, timed, readme)
-    made[root / tables.PAGE] = tables.page(tables.with_derived(root, checkpoints))
+    made[root / tables.PAGE] = tables.page(measured)
     guide = root / keyboard_page.PAGE
     for title, content in keyboard_page.tables(checkpoints).items():
         known = made.get(guide) or guide.read_text(encoding="utf-8")

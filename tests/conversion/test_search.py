@@ -148,7 +148,7 @@ def test_errors_are_told_in_one_line(recipe_file: Path, space_file: Path, tmp_pa
 
 def test_the_space_of_small_shapes_fits_its_recipe():
     space = read_space(Path(search.__file__).parent / "spaces" / "small.toml")
-    recipe = read_recipe("lr-lstm-200-72-ptb")
+    recipe = read_recipe("lr-lstm-200-66-ptb")
     for end in ("low", "high"):
         one = drawn(recipe, space, lambda name, how, end=end: how[end], "one")
         config = one.config(10_000, 0)

@@ -36,7 +36,7 @@ def test_a_shipped_checkpoint_is_the_version_that_the_catalog_has(hub: Hub, tmp_
 
 
 def test_the_card_goes_up_with_a_picture_that_marks_the_checkpoint(hub: Hub, tmp_path: Path):
-    name = "lr-lstm-200-72-ptb"
+    name = "lr-lstm-200-66-ptb"
     done = publish(name, f"org/{tmp_path.name}", dry_run=True, with_onnx=False)
     assert {"README.md", "size-against-perplexity.svg"} <= set(done.plan.additions)
 

@@ -106,7 +106,7 @@ def test_a_vocabulary_without_case_and_signs():
 
 
 def test_a_shipped_model_of_newspaper_text():
-    keyboard = Keyboard("lr-lstm-200-72-ptb")
+    keyboard = Keyboard("lr-lstm-200-66-ptb")
     assert type_all(keyboard, ["The", "company", "said", ",", "it"]) == "The company said, it "
     found = keyboard.suggest()
     assert len(found) == 3 and found[0].text == found[0].text.lower() and found[0].probability > 0.01
