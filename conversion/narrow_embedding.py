@@ -21,7 +21,7 @@ from .low_rank import decompose, row_weights
 from .matrices import config_with, matrix_of, spec_of, untied
 from .tables import number
 
-READS, READ = "input.0", "embed"
+LAYER, WORDS = "input.0", "embed"
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def plan(config: RnnLmConfig, spec: Spec) -> RnnLmConfig:
     if not 1 <= spec.size <= config.embedding_size:
         nearest = min(max(1, spec.size), config.embedding_size)
         raise RecipeError(f"size {spec.size} for embedding_size {config.embedding_size}; give size = {nearest}")
-    for name in (READ, READS):
+    for name in (WORDS, LAYER):
         if (form := spec_of(config, name)["form"]) != "dense":
             raise RecipeError(f"narrow_embedding takes a dense {name}, but it is {form}; give it as the first step")
     return config_with(config, {}, embedding_size=spec.size, tie_word_embeddings=False)
@@ -78,9 +78,9 @@ def compress(
         known = Activations()
     elif known is None:
         known = measure(model, data)
-    E, W = (matrix_of(model, name).weight.cpu().double() for name in (READ, READS))  # [V, D], [G, D]
-    rows = row_weights(known.outputs[READ]) if spec.weighted else torch.ones(len(E)).double()
-    matters = known.outputs[READS] if spec.weighted else torch.ones(len(W)).double()
+    E, W = (matrix_of(model, name).weight.cpu().double() for name in (WORDS, LAYER))  # [V, D], [G, D]
+    rows = row_weights(known.outputs[WORDS]) if spec.weighted else torch.ones(len(E)).double()
+    matters = known.outputs[LAYER] if spec.weighted else torch.ones(len(W)).double()
     u, _, X = decompose(E, rows, square_root(W.T @ (matters[:, None] * W))[0])
     left, right = u[:, : spec.size] / rows[:, None], u[:, : spec.size].T @ X  # [V, R], [R, D]
     # An orthonormal basis of the directions that are kept leaves both matrices at the scale that they were trained at.
