@@ -125,7 +125,8 @@ def test_what_cannot_be(run, tmp_path, story, form, arguments, message):
     assert re.search(message, err), err
 
 
-def test_dynamic_needs_training_text(run, tmp_path, story):
+def test_dynamic_needs_training_text(run, tmp_path, story, monkeypatch):
+    monkeypatch.delenv("ZOO_DATA", raising=False)  # where it would find the texts that the checkpoint says
     (story / "train.txt").unlink()
     code, _, err = run("evaluate", write_checkpoint(tmp_path / "tiny"), "--corpus", story, "--dynamic")
     assert code == 2 and "scales its steps by the gradients on training text, and" in err
