@@ -10,7 +10,6 @@ from pathlib import Path
 from zoo.configuration_rnnlm import RnnLmConfig
 from zoo.corpora import Corpus
 from zoo.errors import RecipeError
-from zoo.floats import float_config
 from zoo.hub import folder_of
 
 from .budget import choose
@@ -139,8 +138,7 @@ def from_options(given: argparse.Namespace) -> Recipe:
     if not steps:
         raise RecipeError(f"nothing to do; give --recipe, a budget, or steps, e.g. {EXAMPLE}")
     recipe = parse_recipe(head + "".join(tuned(steps, given.fine_tune or 0)), "the options")
-    config = RnnLmConfig.from_pretrained(folder)
-    plan(recipe, float_config(config) if recipe.learns else config)
+    plan(recipe, RnnLmConfig.from_pretrained(folder))
     return recipe
 
 

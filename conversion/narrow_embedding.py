@@ -16,7 +16,7 @@ from zoo.errors import RecipeError
 from zoo.modeling_rnnlm import RnnLmForCausalLM
 from zoo.plain_network import check_plain
 
-from .activations import Activations, measure, square_root
+from .activations import sensitivities, square_root
 from .low_rank import decompose, row_weights
 from .matrices import config_with, matrix_of, spec_of, untied
 from .tables import number
@@ -62,25 +62,18 @@ def plan(config: RnnLmConfig, spec: Spec) -> RnnLmConfig:
 
 
 @torch.no_grad()
-def compress(
-    model: RnnLmForCausalLM, spec: Spec, data: Corpus | None = None, known: Activations | None = None
-) -> RnnLmForCausalLM:
+def compress(model: RnnLmForCausalLM, spec: Spec, data: Corpus | None = None) -> RnnLmForCausalLM:
     """A copy of a model with R numbers a word at its input; with R = D it computes what the parent does.
-
-    Args:
-        known: what the model does on training text, if it was measured before; else it is when `weighted` asks for it.
 
     Raises:
         RecipeError: as `plan`; `weighted` without data. CorpusError, VocabularyError: the data are of no use.
     """
     config = plan(model.config, spec)
-    if not spec.weighted:
-        known = Activations()
-    elif known is None:
-        known = measure(model, data)
     E, W = (matrix_of(model, name).weight.cpu().double() for name in (WORDS, LAYER))  # [V, D], [G, D]
-    rows = row_weights(known.outputs[WORDS]) if spec.weighted else torch.ones(len(E)).double()
-    matters = known.outputs[LAYER] if spec.weighted else torch.ones(len(W)).double()
+    rows, matters = torch.ones(len(E)).double(), torch.ones(len(W)).double()
+    if spec.weighted:
+        outputs = sensitivities(model, data)
+        rows, matters = row_weights(outputs[WORDS]), outputs[LAYER]
     u, _, X = decompose(E, rows, square_root(W.T @ (matters[:, None] * W))[0])
     left, right = u[:, : spec.size] / rows[:, None], u[:, : spec.size].T @ X  # [V, R], [R, D]
     # An orthonormal basis of the directions that are kept leaves both matrices at the scale that they were trained at.

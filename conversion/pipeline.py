@@ -23,7 +23,7 @@ from zoo.configuration_rnnlm import RnnLmConfig
 from zoo.corpora import Corpus
 from zoo.counts import count, total
 from zoo.errors import RecipeError
-from zoo.floats import in_integers
+from zoo.floats import float_config, in_integers
 from zoo.writing import write_atomically
 
 from .classification import train_reviews
@@ -45,11 +45,13 @@ def plan(recipe: Recipe, config: RnnLmConfig, score: int = 0) -> RnnLmConfig:
     """The config that a recipe's steps make of a parent's, without touching weights; sizes after `bayes` come later.
 
     Args:
+        config: the parent's; what it has in integers is in floats where the recipe learns.
         score: labels of a text classifier; 0: a language model.
 
     Raises:
         RecipeError: a step that this parent cannot take, by number, with the nearest valid choice.
     """
+    config = float_config(config) if recipe.learns else config
     for number, step in enumerate(recipe.compress, 1):
         try:
             if not step.stage and (why := getattr(METHODS[step.method], "NEEDS_STAGES", None)):

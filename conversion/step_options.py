@@ -31,7 +31,7 @@ def steps_of(given: argparse.Namespace) -> list[str]:
     if given.low_rank is not None:
         steps.append(table("shared_projection", rank=given.low_rank))
     if given.embedding_size is not None:
-        steps.append(table("narrow_embedding", size=given.embedding_size, **({"untie": True} if given.untie else {})))
+        steps.append(table("narrow_embedding", size=given.embedding_size, untie=given.untie))
     for role in ("layers", "embed", "head"):
         if form := getattr(given, role):
             steps.append(form_step(role, form, untie(role)))

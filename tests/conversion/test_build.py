@@ -16,6 +16,7 @@ import torch
 from conversion import build, checkpoint, queueing
 from conversion.checkpoint import half_of
 from conversion.interruption import Interrupted
+from conversion.pipeline import plan
 from conversion.recipe import read_recipe
 from conversion.state import load_state, only_one
 from zoo.errors import CheckpointError
@@ -164,6 +165,8 @@ def test_steps_of_a_compressed_parent_learn_in_floats(built: Path, tmp_path: Pat
         file.write_text(f'name = "{name}"\nparent = "{parent}"\n{head}{steps}')
         assert build.main([str(file), *options(tmp_path)]) == 0
         parent = tmp_path / "out" / name
+    planned = plan(read_recipe(file), load(tmp_path / "out" / "packed")[0].config)  # before there are floats
+    assert planned.weights == load(parent)[0].config.weights
     rows = json.loads((parent / "metrics.json").read_text())["steps"]
     assert rows[0]["bytes"] > 2 * rows[2]["bytes"] and rows[1]["valid_perplexity"] < rows[0]["valid_perplexity"]
     assert load(parent)[0].config.form_of("recurrent", "0")["values"]["form"] == "int4"

@@ -4,7 +4,6 @@ import dataclasses
 import itertools
 import json
 
-import numpy as np
 import pytest
 import torch
 
@@ -17,19 +16,9 @@ from conversion.tensor_train import Spec as TensorTrainSpec
 from conversion.tensor_train import compress as tensor_train
 from tests.zoo.models import VARIANTS, VOCABULARY, model_of, name_of
 from zoo import RnnLmForCausalLM
-from zoo.corpora import Corpus
 from zoo.errors import RecipeError
 
 DENSE_VARIANTS = [variant for variant in VARIANTS if variant["form"] == "dense"]
-
-
-@pytest.fixture(scope="module")
-def data() -> Corpus:
-    """A Zipf-like text, so that words and directions differ in weight."""
-    shares = 1 / np.arange(1, VOCABULARY - 1)
-    tokens = np.random.default_rng(0).choice(np.arange(2, VOCABULARY), 3000, p=shares / shares.sum())
-    words = ["a", "<eos>", *(f"w{i}" for i in range(2, VOCABULARY))]
-    return Corpus("random", words, {"train": tokens.astype(np.int32)}, {})
 
 
 def dense(model, name):

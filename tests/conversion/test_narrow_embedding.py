@@ -1,28 +1,17 @@
 """Narrower word vectors: exact at full size, the best possible below, refusals before any work."""
 
-import numpy as np
 import pytest
 import torch
 
 from conversion import low_rank
-from conversion.activations import measure
+from conversion.activations import sensitivities
 from conversion.matrices import matrix_of
 from conversion.narrow_embedding import Spec, compress, plan
 from tests.zoo.models import EMBEDDING, VOCABULARY, model_of
-from zoo.corpora import Corpus
 from zoo.errors import RecipeError
 
 IDS = torch.randint(0, VOCABULARY, (2, 11), generator=torch.Generator().manual_seed(1))
 CELLS = ("lstm", "cifg", "gru", "rnn")
-
-
-@pytest.fixture(scope="module")
-def data() -> Corpus:
-    """A Zipf-like text, so that words differ in weight."""
-    shares = 1 / np.arange(1, VOCABULARY - 1)
-    tokens = np.random.default_rng(0).choice(np.arange(2, VOCABULARY), 3000, p=shares / shares.sum())
-    words = ["a", "<eos>", *(f"w{i}" for i in range(2, VOCABULARY))]
-    return Corpus("random", words, {"train": tokens.astype(np.int32)}, {})
 
 
 def made_of_words(model) -> torch.Tensor:
@@ -51,20 +40,19 @@ def test_full_size_is_the_parent(cell, projected, tied, weighted, data):
 
 
 def test_what_the_first_layer_sees_is_nearest(data):
-    model, known = model_of(tied=False), None
+    model = model_of(tied=False)
     whole = made_of_words(model)
     plain = made_of_words(compress(model, Spec(4, weighted=False)))
     torch.testing.assert_close((plain - whole).norm(), torch.linalg.svdvals(whole)[4:].norm(), rtol=1e-4, atol=1e-6)
-    known = measure(model, data)
-    matters = known.outputs["input.0"]
+    outputs = sensitivities(model, data)
+    rows, matters = low_rank.row_weights(outputs["embed"])[:, None], outputs["input.0"]
 
     def loss(made: torch.Tensor) -> float:
-        rows = low_rank.row_weights(known.outputs["embed"])
-        return float((rows[:, None] * (made - whole) * matters.sqrt()).square().sum())
+        return float((rows * (made - whole) * matters.sqrt()).square().sum())
 
-    best = loss(made_of_words(compress(model, Spec(4), known=known)))
+    best = loss(made_of_words(compress(model, Spec(4), data)))
     assert best < loss(plain)
-    A = low_rank.row_weights(known.outputs["embed"])[:, None] * whole * matters.sqrt()
+    A = rows * whole * matters.sqrt()
     assert best == pytest.approx(float(torch.linalg.svdvals(A)[4:].square().sum()), rel=1e-3)
 
 

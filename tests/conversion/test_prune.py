@@ -1,6 +1,5 @@
 """Pruning at once and in training: how many stay, which, and that zeros stay zeros."""
 
-import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -11,20 +10,10 @@ from conversion.matrices import matrix_of, spec_of
 from conversion.prune import Spec, compress, constraint, plan, prepare
 from conversion.recipe import Stage
 from tests.zoo.models import VARIANTS, VOCABULARY, model_of, name_of
-from zoo.corpora import Corpus
 from zoo.errors import RecipeError
 
 IDS = torch.randint(0, VOCABULARY, (2, 11), generator=torch.Generator().manual_seed(1))
 DENSE = [variant for variant in VARIANTS if variant["form"] == "dense"]
-
-
-@pytest.fixture(scope="module")
-def data() -> Corpus:
-    """A Zipf-like text, so that words differ in weight."""
-    shares = 1 / np.arange(1, VOCABULARY - 1)
-    tokens = np.random.default_rng(0).choice(np.arange(2, VOCABULARY), BATCH * 30, p=shares / shares.sum())
-    words = ["a", "<eos>", *(f"w{i}" for i in range(2, VOCABULARY))]
-    return Corpus("random", words, {"train": tokens.astype(np.int32)}, {})
 
 
 def dense(model, name: str) -> torch.Tensor:
